@@ -1,0 +1,1 @@
+"""The benchmark harness of few-step diffusion generation."""

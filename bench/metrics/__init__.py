@@ -1,0 +1,1 @@
+"""Metrics: one file each, ``statistics(batch)`` then ``value(statistics, reference)``."""

@@ -1,0 +1,96 @@
+"""Records: what became of a cell. Versioned data; every requested cell ends as exactly one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.cell import Cell
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a cell ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CRASHED = "crashed"
+    OOM = "oom"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    INVALID = "invalid"
+
+
+FAILURES = frozenset({Status.FAILED, Status.CRASHED, Status.OOM, Status.TIMEOUT, Status.INVALID})
+
+
+class _Data(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Measured(_Data):
+    """One metric of one cell; ``None`` is missing, never 0."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    interval: str = ""
+    label: str
+    better: str
+    detail: dict[str, float] = Field(default_factory=dict)
+
+
+class FitCost(_Data):
+    """What a calibrated or distilled method had cost before this cell."""
+
+    fit_evals: int
+    fit_images: int
+    fit_seconds: float
+
+
+class Latency(_Data):
+    """One latency measurement, seconds per batch; percentiles without enough runs behind them are missing."""
+
+    batch: int
+    runs: int
+    cold: float
+    p50: float
+    p90: float | None = None
+    p99: float | None = None
+    images_per_second: float
+    denoiser_share: float | None = None
+    peak_memory_bytes: int | None = None
+    clocks: dict[str, float | str] = Field(default_factory=dict)
+
+
+class Record(_Data):
+    """What became of one cell.
+
+    Attributes:
+        id: the cell's id, also the file name.
+        reason: why the status is not ok, one sentence.
+        stderr: tail of what the worker wrote to stderr, for failures.
+        nfe, network_evals, flops: counted per sample.
+        seconds: wall clock of the cell in its worker.
+        environment: versions, hardware fingerprint, threads.
+        created: UTC, ISO 8601.
+    """
+
+    schema_version: int = SCHEMA
+    id: str
+    cell: Cell
+    status: Status
+    reason: str = ""
+    stderr: str = ""
+    metrics: dict[str, Measured] = Field(default_factory=dict)
+    latency: tuple[Latency, ...] = ()
+    nfe: int | None = None
+    network_evals: float | None = None
+    flops: float | None = None
+    fit: FitCost | None = None
+    seconds: float | None = None
+    environment: dict[str, Any] = Field(default_factory=dict)
+    created: str
