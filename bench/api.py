@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -79,6 +79,9 @@ class Method(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    sampling_only: ClassVar[frozenset[str]] = frozenset()
+    """Parameters that a fitted artifact does not depend on; any other one must be what the artifact was fitted with."""
+
     @abstractmethod
     def sample(self, problem: Problem, nfe: int) -> Tensor:
         """Samples x0 (B, ...) from at most ``nfe`` sequential denoiser calls.
@@ -110,8 +113,11 @@ class Solver(Method):
     grid: str = "karras"
 
     @property
-    def order(self) -> int | None:
-        """Declared order of convergence on arbitrary smooth grids, for these parameters; None claims nothing."""
+    def declared_order(self) -> int | None:
+        """Order of convergence on arbitrary smooth grids, for these parameters; None claims nothing.
+
+        Not called ``order``: that is a parameter of many solvers, and a field cannot shadow a property.
+        """
         return None
 
     def intervals(self, nfe: int) -> int:
@@ -185,6 +191,10 @@ class FitTask(Protocol):
 
     def solver(self, spec: str) -> Solver:
         """As ``Problem.solver``."""
+        ...
+
+    def artifact(self, nfe: int) -> Mapping[str, Tensor]:
+        """This method's artifact for another budget, fitted first if there is none; its cost is added to this fit's."""
         ...
 
     def progress(self, done: int, total: int, message: str = "") -> None:

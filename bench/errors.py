@@ -18,6 +18,7 @@ class ExitCode(enum.IntEnum):
     NO_DEVICE = 5
     OUTPUT = 6
     ASSET = 7
+    INTERNAL = 70
     INTERRUPTED = 130
 
 

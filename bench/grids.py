@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError, unknown
-from bench.process import Process, VPLinear
+from bench.process import Process, RectifiedFlow, VPLinear
 from bench.spec import Spec, parse
 
 ENDS = ("zero", "append", "sigma_min")
@@ -82,9 +82,9 @@ class Levels:
 
 
 def karras(levels: Levels, rho: float = 7.0) -> Tensor:
-    r"""``sigma_i = (sigma_max^{1/rho} + u_i (sigma_min^{1/rho} - sigma_max^{1/rho}))^rho`` (arXiv 2206.00364, Eq. 5)."""
-    if rho <= 0:
-        raise UsageError(f"rho of the karras grid must be positive, not {rho}")
+    r"""``sigma_i = (sigma_max^{1/rho} + u_i (sigma_min^{1/rho} - sigma_max^{1/rho}))^rho`` (2206.00364, Eq. 5)."""
+    if not 0.1 <= rho <= 1000:  # beyond, powers overflow or the levels collapse
+        raise UsageError(f"rho of the karras grid must be between 0.1 and 1000, not {rho}")
     return levels.linspace(levels.sigma_max ** (1 / rho), levels.sigma_min ** (1 / rho)) ** rho
 
 
@@ -123,6 +123,11 @@ def vp_quadratic(levels: Levels) -> Tensor:
     return _in_time(levels, VPLinear(), 2.0)
 
 
+def flow_uniform(levels: Levels) -> Tensor:
+    """Uniform in the time ``t = sigma / (1 + sigma)`` of a rectified flow, whatever the teacher's own process is."""
+    return _in_time(levels, RectifiedFlow(), 1.0)
+
+
 GRIDS: dict[str, Callable[..., Tensor]] = {
     "karras": karras,
     "logsnr": logsnr,
@@ -130,6 +135,7 @@ GRIDS: dict[str, Callable[..., Tensor]] = {
     "time_quadratic": time_quadratic,
     "vp_uniform": vp_uniform,
     "vp_quadratic": vp_quadratic,
+    "flow_uniform": flow_uniform,
 }
 
 
@@ -156,7 +162,9 @@ def make_grid(spec: Spec | str, intervals: int, sigma_min: float, sigma_max: flo
     """
     spec = parse(spec) if isinstance(spec, str) else spec
     params = dict(spec.params)
-    if spec.name == "user" and set(params) == {"sigmas"}:
+    if spec.name == "user":
+        if set(params) != {"sigmas"}:
+            raise UsageError(f"{spec} is not a user grid; write user[sigmas=80/1/0]")
         grid = user_grid(params["sigmas"], process)
         if len(grid) != intervals + 1:
             raise UsageError(f"the user grid has {len(grid) - 1} intervals where {intervals} are needed")

@@ -50,13 +50,11 @@ class Process(ABC):
 
     def derivatives(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """``(d alpha/dt, d sigma_t/dt)`` at t, which velocity prediction needs."""
-        with torch.enable_grad():
-            time = t.detach().to(torch.float64).requires_grad_()
-            alpha = self.alpha(time)
+        with torch.inference_mode(False), torch.enable_grad():  # samples are made in inference mode
+            time = t.detach().to(torch.float64).clone().requires_grad_()
+            alpha = self.alpha(time) + 0 * time  # a constant alpha has a derivative too
             noise = alpha * self.sigma(time)
-            (d_alpha,) = torch.autograd.grad(
-                alpha.sum(), time, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
+            (d_alpha,) = torch.autograd.grad(alpha.sum(), time, retain_graph=True)
             (d_noise,) = torch.autograd.grad(noise.sum(), time)
         return d_alpha, d_noise
 
@@ -119,8 +117,8 @@ class VPCosine(Process):
 class VPDiscrete(Process):
     """Variance preserving with a table of betas; time is the index 0..T-1 (Ho et al. 2020, arXiv 2006.11239).
 
-    Between indices log sigma is linear in time; below index 0 sigma falls linearly to 0 at t = -1, the clean end of PNDM
-    and DDIM. With zero terminal SNR the last sigmas are infinite: sampling starts at the last finite one.
+    Between indices log sigma is linear in time; below index 0 sigma falls linearly to 0 at t = -1, the clean end of
+    PNDM and DDIM. With zero terminal SNR the last sigmas are infinite: sampling starts at the last finite one.
     """
 
     betas: tuple[float, ...]
@@ -202,7 +200,7 @@ class EDM(Process):
 
 @dataclass(frozen=True)
 class RectifiedFlow(Process):
-    """``x_t = (1 - t) x0 + t eps`` (Liu et al. 2022, arXiv 2209.03003). Starts at ``t_max`` < 1, where sigma is finite."""
+    """``x_t = (1 - t) x0 + t eps`` (Liu et al. 2022, arXiv 2209.03003). Starts at ``t_max`` < 1: sigma is finite."""
 
     t_max: float = 0.999
     name: str = field(default="rectified_flow", init=False)

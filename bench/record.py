@@ -52,12 +52,23 @@ class FitCost(_Data):
 
 
 class Latency(_Data):
-    """One latency measurement, seconds per batch; percentiles without enough runs behind them are missing."""
+    """One latency measurement, seconds per batch; percentiles without enough runs behind them are missing.
+
+    Attributes:
+        runs, warm_up: how many calls counted, and how many came before them.
+        settled: whether warm-up ended because durations had settled, rather than out of time.
+        p50_low, p50_high: 95 % interval of the median, distribution-free.
+        peak_memory_bytes: above what was held before the call.
+    """
 
     batch: int
     runs: int
     cold: float
+    warm_up: int | None = None
+    settled: bool | None = None
     p50: float
+    p50_low: float | None = None
+    p50_high: float | None = None
     p90: float | None = None
     p99: float | None = None
     images_per_second: float

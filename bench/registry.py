@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from bench.errors import UsageError, unknown
 from bench.info import Info, Paper
@@ -73,7 +73,12 @@ def _literal(node: ast.expr) -> Any:
 def _read_info(tree: ast.Module) -> Info | None:
     for node in tree.body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["INFO"]:
-            return cast(Info, _literal(node.value))
+            info = _literal(node.value)
+            if not isinstance(info, Info) or not isinstance(info.summary, str):
+                raise TypeError("INFO is not Info(summary=..., ...)")
+            if not all(isinstance(paper, Paper) and paper.authors for paper in info.papers):
+                raise TypeError("papers of INFO is not a tuple of Paper(..., authors=...)")
+            return info
     return None
 
 
@@ -105,7 +110,7 @@ def _installed(kind: Kind) -> Iterable[Entry]:
         source = point.dist.name if point.dist else "entry point"
         try:
             spec = importlib.util.find_spec(point.module)
-        except Exception as error:  # a plug-in's package may raise anything while it is imported
+        except (Exception, SystemExit) as error:  # a plug-in's package may raise anything while it is imported
             yield Entry(kind, point.name, Path(), point.module, None, "", f"cannot be found: {error}", source)
             continue
         if spec is None or spec.origin is None:
@@ -173,7 +178,11 @@ def _module(item: Entry) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half a module would be found by the next attempt
+        raise
     return module
 
 
@@ -195,7 +204,7 @@ def load(kind: Kind, name: str) -> type[Any]:
     base = getattr(importlib.import_module(module_name), base_name)
     try:
         module = _module(item)
-    except Exception as error:  # third-party code may raise anything
+    except (Exception, SystemExit) as error:  # third-party code may raise anything
         raise InvalidEntry(f"{kind} {name} ({item.source}) cannot be imported: {error!r}") from error
     classes = [
         value

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
+import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -13,9 +17,25 @@ from torch import Tensor, nn
 from bench.api import Unsupported
 from bench.batch import Batch
 from bench.denoiser import Denoiser
+from bench.errors import AssetError
 from bench.process import Process
 
 Network = Callable[..., Tensor]  # (x (B, ...), sigma (B,), label (B,)) -> x0_hat (B, ...)
+
+
+def check_digest(path: Path) -> None:
+    """Compare a weights file with the ``sha256`` that the JSON beside it states.
+
+    Raises:
+        AssetError: one of the two is missing or unreadable, or they do not agree.
+    """
+    try:
+        stated = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AssetError(f"{path} or the JSON beside it cannot be read ({error!r}); restore both files") from error
+    if found != stated:
+        raise AssetError(f"{path} is not the file that {path.stem}.json describes (truncated or changed); restore it")
 
 
 class Suite(BaseModel):
@@ -48,6 +68,10 @@ class Suite(BaseModel):
     @abstractmethod
     def revision(self) -> str:
         """A hash of all that determines the teacher, the reference and the features."""
+
+    def teacher_id(self) -> str:
+        """A hash of the teacher alone, which schedules and students are fitted to; the revision unless stated."""
+        return self.revision()
 
     @abstractmethod
     def feature_id(self) -> str:
@@ -98,3 +122,25 @@ class Suite(BaseModel):
         reference = self.reference()
         assert reference.label is not None
         return reference.samples, reference.label
+
+    def fit_teacher(self, destination: Path, seed: int, progress: Callable[[int, int, str], None]) -> None:
+        """Train the teacher anew and write it, with its training record, to a folder.
+
+        Raises:
+            Unsupported: the teacher is not trained.
+        """
+        raise Unsupported("the teacher of this suite is a closed form; there is nothing to train")
+
+    def shipped_solution(self, seed: int, samples: int) -> Tensor | None:
+        """``solve`` of samples 0..samples-1 if the suite ships it, (samples, ...); None where it must be computed."""
+        return None
+
+    def verify(self) -> None:
+        """Check the weights in ``assets/<name>`` beside the suite's file; called before a run starts.
+
+        Raises:
+            AssetError: a file is missing its JSON, or is truncated or tampered with.
+        """
+        source = Path(inspect.getfile(type(self)))
+        for path in sorted((source.parent / "assets" / source.stem).glob("*.safetensors")):
+            check_digest(path)

@@ -1,0 +1,1 @@
+"""Engines: where tasks run. Each yields outcomes as they finish; none writes records."""

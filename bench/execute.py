@@ -1,0 +1,249 @@
+"""One cell, from its identity to its numbers, in whatever process; nothing is written here but cached solutions.
+
+::
+
+    probe (2 samples, counted FLOPs) | batch: generate -> describe -> statistics += | value against the reference
+
+What is the same for many cells is kept by the process: ``bench.loaded``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import artifacts, loaded, registry
+from bench.api import Method
+from bench.batch import Batch
+from bench.cell import Cell
+from bench.environment import describe
+from bench.loaded import SolutionKey, solution_dtype
+from bench.metrics.base import Estimate, Metric
+from bench.nfe import Ledger
+from bench.plan import metric_spec
+from bench.record import FitCost, Latency, Measured
+from bench.sampling import Teacher
+from bench.spec import parse
+from bench.suites.base import Suite
+
+PROBE = 2
+PREVIEW = 10  # pictures kept of each cell
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to work on a cell.
+
+    Attributes:
+        batch: samples generated at once; no number depends on it.
+        artifacts: extra folder with fitted artifacts.
+        reference: folder of cached reference solutions.
+    """
+
+    cell: Cell
+    batch: int
+    artifacts: Path | None
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """The fields of a record that come from running its cell, and the arrays that are kept beside it."""
+
+    metrics: dict[str, Measured] = field(default_factory=dict)
+    latency: tuple[Latency, ...] = ()
+    nfe: int | None = None
+    network_evals: float | None = None
+    flops: float | None = None
+    fit: FitCost | None = None
+    seconds: float | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def solution_key(cell: Cell) -> SolutionKey:
+    """The reference solution a cell is compared with."""
+    return SolutionKey(cell.suite, cell.suite_revision, cell.seed, cell.samples, solution_dtype(cell.dtype))
+
+
+class WrongCount(Exception):
+    """A method used fewer evaluations than it was asked to, or not the same number for every batch."""
+
+
+def _fitted(job: Job, suite: Suite, method: Method) -> tuple[Mapping[str, Tensor], FitCost | None]:
+    """The artifact's tensors and cost.
+
+    Raises:
+        ValueError: it is not the one the cell was planned with.
+    """
+    cell = job.cell
+    if not cell.artifact:
+        return {}, None
+    found = artifacts.find(suite, method, parse(cell.method).name, cell.nfe, job.artifacts)
+    if found is None or found.sha256 != cell.artifact:
+        raise ValueError("the artifact has changed since the run was planned; run the same command again")
+    meta = found.meta
+    return found.tensors(), FitCost(fit_evals=meta.fit_evals, fit_images=meta.fit_images, fit_seconds=meta.fit_seconds)
+
+
+def check_count(ledger: Ledger, asked: int) -> None:
+    """The count is what was asked.
+
+    Raises:
+        WrongCount: it is below; above, the ledger has already raised.
+    """
+    if ledger.nfe != asked:
+        raise WrongCount(f"asked for {asked} evaluations and counted {ledger.nfe}")
+
+
+def probe(teacher: Teacher, method: Method, cell: Cell, artifact: Mapping[str, Tensor]) -> float:
+    """FLOPs per sample: multiply-adds x 2 of matrix products and convolutions, by torch's counter.
+
+    From an extra run of two samples before the timed one. Element-wise operations are not counted. A method whose work
+    depends on the samples may differ a little on all of them.
+
+    Raises:
+        BudgetExceeded, WrongCount, Unsupported: as for the run itself.
+    """
+    counter = FlopCounterMode(display=False)
+    with counter:
+        _, ledger = teacher.generate(method, cell.nfe, cell.seed, range(PROBE), artifact)
+    check_count(ledger, cell.nfe)
+    return float(counter.get_total_flops()) / PROBE
+
+
+class _Scores:
+    """Running sums of all metrics of a cell."""
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell = cell
+        self.metrics: dict[str, Metric[Any]] = {
+            identifier: registry.create("metric", metric_spec(identifier)) for identifier in cell.metrics
+        }
+        self.sums: dict[str, Any] = {}
+
+    @property
+    def need_solution(self) -> bool:
+        return any(metric.space == "solution" for metric in self.metrics.values())
+
+    def add(self, batch: Batch) -> None:
+        for identifier, metric in self.metrics.items():
+            statistics = metric.statistics(batch)
+            self.sums[identifier] = self.sums[identifier] + statistics if identifier in self.sums else statistics
+
+    def values(self) -> Iterator[tuple[str, Metric[Any], Estimate]]:
+        for identifier, metric in self.metrics.items():
+            spec = metric_spec(identifier)
+            reference = loaded.reference_statistics(self.cell.suite, spec) if metric.needs_reference else None
+            yield identifier, metric, metric.value(self.sums[identifier], reference)
+
+
+def _measured(suite: Suite, metric: Metric[Any], estimate: Estimate) -> Measured:
+    features = suite.feature_id().partition("@")[0]
+    return Measured(
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        interval=estimate.interval,
+        label=metric.label.replace("{features}", features),
+        better=metric.better,
+        detail=estimate.detail,
+    )
+
+
+@torch.inference_mode()
+def warm_up() -> None:
+    """Have torch import what its counter needs (seconds), before a cell is timed."""
+    with FlopCounterMode(display=False):
+        torch.ones(1, 1) @ torch.ones(1, 1)
+
+
+def _preview(suite: Suite, batch: Batch) -> NDArray[np.uint8] | None:
+    """(n, C, H, W) the first samples as pictures, quantised once, half to even."""
+    images = suite.images(batch.samples[:PREVIEW])
+    if images is None:
+        return None
+    pictures: NDArray[np.uint8] = (images * 255).round().to(torch.uint8).numpy()
+    return pictures
+
+
+def _chunks(samples: int, batch: int) -> Iterator[range]:
+    for start in range(0, samples, batch):
+        yield range(start, min(start + batch, samples))
+
+
+def run_quality(job: Job) -> Result:
+    """Generate and score the samples of a cell.
+
+    Raises:
+        Unsupported: the method cannot do this budget.
+        BudgetExceeded, WrongCount: the count is not what was asked.
+        ValueError: samples are not finite or have another shape, or a metric lacks what it needs.
+    """
+    cell = job.cell
+    teacher = loaded.teacher(cell.suite, cell.device, cell.dtype)
+    suite = teacher.suite
+    method: Method = registry.create("method", cell.method)
+    artifact, fit = _fitted(job, suite, method)
+    flops = probe(teacher, method, cell, artifact)
+    scores = _Scores(cell)
+    solution, preview = None, None
+    if scores.need_solution:
+        solution = loaded.solution(solution_key(cell), cell.device, job.reference)
+    rows = 0
+    for index in _chunks(cell.samples, job.batch):
+        samples, ledger = teacher.generate(method, cell.nfe, cell.seed, index, artifact)
+        check_count(ledger, cell.nfe)
+        rows += ledger.network_rows
+        batch = suite.describe(samples, suite.label(index))
+        if solution is not None:
+            batch = replace(batch, solution=solution[index.start : index.stop])
+        scores.add(batch)
+        preview = _preview(suite, batch) if index.start == 0 else preview
+    results = list(scores.values())
+    influence = results[0][2].influence
+    arrays = {"influence": None if influence is None else influence.astype(np.float32), "preview": preview}
+    return Result(
+        metrics={identifier: _measured(suite, metric, estimate) for identifier, metric, estimate in results},
+        nfe=cell.nfe,
+        network_evals=rows / cell.samples,
+        flops=flops,
+        fit=fit,
+        arrays={name: array for name, array in arrays.items() if array is not None},
+    )
+
+
+def run_latency(job: Job) -> Result:
+    """Measure the latency of a cell; alone on the machine, or the numbers mean nothing.
+
+    Raises:
+        Unsupported: the method cannot do this budget.
+    """
+    from bench.latency.protocol import measure
+
+    cell = job.cell
+    teacher = loaded.teacher(cell.suite, cell.device, cell.dtype)
+    method: Method = registry.create("method", cell.method)
+    artifact, fit = _fitted(job, teacher.suite, method)
+    flops = probe(teacher, method, cell, artifact)
+    return Result(latency=measure(teacher, method, cell.nfe, artifact), nfe=cell.nfe, flops=flops, fit=fit)
+
+
+def execute(job: Job) -> Result:
+    """One cell; raises as ``run_quality`` and ``run_latency``."""
+    start = time.perf_counter()
+    result = run_latency(job) if job.cell.is_latency else run_quality(job)
+    return replace(
+        result,
+        seconds=time.perf_counter() - start,
+        environment=describe(job.cell.device, torch.get_num_threads()),
+    )

@@ -1,0 +1,1 @@
+"""How long sampling takes: a named and versioned protocol."""

@@ -1,0 +1,86 @@
+"""Samples from the same noise: methods down, evaluations across, the same sample at the same place everywhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.report.load import Results
+from bench.report.numbers import MISSING
+from bench.report.point import Point
+from bench.report.sections import Section
+from bench.report.sheet import MARGIN, Sheet, footer_text
+from bench.report.style import COLUMN, GREY, INK, font_size, measure, wrap
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADER = 0.18  # inches above the first row
+GAP = 0.05  # inches between budgets, and between rows
+SHOWN = {True: 8, False: 5}  # samples per cell on a page and in a column
+
+
+def strip(preview: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Pictures (n, C, H, W) side by side as (H, count W + gaps, 3), white between."""
+    pictures = preview[:count]
+    pictures = np.repeat(pictures, 3, axis=1) if pictures.shape[1] == 1 else pictures[:, :3]
+    gap = max(1, pictures.shape[3] // 16)
+    padded = np.pad(pictures, ((0, 0), (0, 0), (0, 0), (0, gap)), constant_values=255)
+    n, channels, height, width = padded.shape
+    joined: NDArray[np.uint8] = padded.transpose(2, 0, 3, 1).reshape(height, n * width, channels)[:, :-gap]
+    return joined
+
+
+def _previews(section: Section, results: Results) -> dict[tuple[str, int], NDArray[np.uint8]]:
+    """Pictures by method and NFE, of the first seed."""
+    seed = min(record.cell.seed for point in section.points for record in point.records)
+    found = {}
+    for point in section.points:
+        record = next((record for record in point.ok if record.cell.seed == seed), None)
+        preview = results.preview(record) if record else None
+        if preview is not None and len(preview):
+            found[point.method, point.nfe] = preview
+    return found
+
+
+def _absent(point: Point | None) -> str:
+    return MISSING if point is None or point.ok else str(point.status)
+
+
+def figure(section: Section, results: Results, width: float) -> Figure | None:
+    """The figure at a width in inches; None if the suite has no pictures."""
+    found = _previews(section, results)
+    if not found:
+        return None
+    points = font_size(width)
+    methods = [m for m in section.methods if any((m, nfe) in found for nfe in section.nfe)]
+    labels = {method: wrap(method, points, 0.3 * width) for method in methods}
+    column = max(measure(text, points)[0] for text in labels.values()) + 2 * MARGIN + 0.04
+    count = min(SHOWN[width > COLUMN], min(len(preview) for preview in found.values()))
+    breadth = (width - column - MARGIN + GAP) / len(section.nfe) - GAP
+    height, long, _ = strip(next(iter(found.values())), count).shape
+    tall = breadth * height / long
+    pitch = [max(tall, measure(labels[method], points)[1]) + GAP for method in methods]
+    sheet = Sheet(width, HEADER + sum(pitch) + MARGIN, footer_text(section))
+    for i, nfe in enumerate(section.nfe):
+        sheet.text(
+            column + i * (breadth + GAP), sheet.height - sheet.foot - HEADER / 2, f"NFE {nfe}", gid=f"column {nfe}"
+        )
+    axes = sheet.axes(0, 0, width, sheet.height - sheet.foot)
+    top = sheet.height - sheet.foot - HEADER
+    for method, step in zip(methods, pitch, strict=True):
+        middle = top - step / 2
+        sheet.text(MARGIN, middle, labels[method], color=INK, gid=f"label {method}")
+        for i, nfe in enumerate(section.nfe):
+            left = column + i * (breadth + GAP)
+            if (method, nfe) in found:
+                extent = (left, left + breadth, middle - tall / 2, middle + tall / 2)
+                axes.imshow(strip(found[method, nfe], count), interpolation="none", aspect="auto", extent=extent)
+            else:
+                sheet.text(left, middle, _absent(section.at(method, nfe)), color=GREY, gid=f"absent {method} {nfe}")
+        top -= step
+    axes.set(xlim=(0, width), ylim=(0, sheet.height - sheet.foot))
+    axes.set_axis_off()
+    return sheet.fig

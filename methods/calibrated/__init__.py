@@ -1,0 +1,1 @@
+"""Solvers and schedules calibrated on the teacher's own trajectories."""

@@ -1,0 +1,1 @@
+"""Distilled students: networks of the teacher's architecture that need few evaluations."""

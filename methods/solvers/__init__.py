@@ -1,0 +1,1 @@
+"""Training-free solvers: they integrate the teacher along a grid."""

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from synthetic import ACCURACY, FD, PROTOCOL, cell, latency, measured, record, write
+
+from bench.errors import OutputError
+from bench.report.write import write_report
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    records = [
+        record(cell(method, nfe), {FD: measured(10.0 / nfe + i), ACCURACY: measured(0.5, 0.1, "accuracy", "higher")})
+        for i, method in enumerate(("ddim", "heun"))
+        for nfe in (1, 2)
+    ]
+    records.append(record(cell("ddim", 1, samples=0, metrics=(PROTOCOL,)), latency=(latency(1, 0.01),)))
+    return write(tmp_path / "run", records)
+
+
+def test_everything_is_written_and_stays_until_something_changes(out: Path) -> None:
+    report = write_report(out)
+    names = {path.name for path in report.files}
+    tables = {"table.md", "table.csv", "table.tex", "records.csv", "captions.txt"}
+    figures = {
+        f"{kind}-digits{width}.{suffix}"
+        for kind in ("quality", "pareto")
+        for width in ("", "-column")
+        for suffix in ("png", "svg")
+    }
+    assert names == tables | figures
+    assert report.folder == out / "report"
+    frame = pd.read_csv(out / "report" / "table.csv")
+    assert frame[(frame.method == "heun") & (frame.nfe == 2)].iloc[0][FD] == 6.0
+    assert FD in (out / "report" / "captions.txt").read_text(encoding="utf-8")
+
+    (out / "report" / "table.md").write_text("mine", encoding="utf-8")
+    write_report(out)
+    assert (out / "report" / "table.md").read_text(encoding="utf-8") == "mine"  # up to date: not written again
+    write(out, [record(cell("ddpm", 1), {FD: measured(3.0)})])
+    write_report(out)
+    assert "ddpm" in (out / "report" / "table.md").read_text(encoding="utf-8")
+
+
+def test_another_folder(out: Path, tmp_path: Path) -> None:
+    report = write_report(out, tmp_path / "deep" / "paper")
+    assert all(path.parent == tmp_path / "deep" / "paper" and path.is_file() for path in report.files)
+    assert not (out / "report").exists()
+
+
+def test_bad_input_is_one_sentence(out: Path, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="not a directory"):
+        write_report(tmp_path / "none")
+    with pytest.raises(OutputError, match="no records"):
+        write_report(tmp_path)
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_report(out, tmp_path / "file")
+
+
+def test_a_newer_schema_is_refused(out: Path) -> None:
+    path = next((out / "records").glob("*.json"))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"schema_version":1', '"schema_version":99'), encoding="utf-8"
+    )
+    with pytest.raises(OutputError, match="schema 99"):
+        write_report(out)
+
+
+def test_a_report_needs_no_torch(out: Path) -> None:
+    code = (
+        "import sys; from bench.cli.main import main; "
+        f"code = main(['report', {str(out)!r}]); print('torch' in sys.modules, code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False 0"
+    assert "FD (digits-cnn)" in done.stdout
