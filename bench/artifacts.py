@@ -32,6 +32,10 @@ SCHEMA: Final = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9_]{0,63}")
 
 
+class Mismatch(AssetError):
+    """An artifact that is whole, but was fitted for other parameters of the suite or of the method."""
+
+
 class Meta(BaseModel):
     """What an artifact is and what it has cost.
 
@@ -123,19 +127,21 @@ def find(suite: Suite, method: Method, method_name: str, nfe: int, extra: Path |
         extra: a folder that is searched first.
 
     Returns:
-        None if the method needs no artifact or there is none.
+        None if the method needs no artifact or there is none for these parameters.
 
     Raises:
-        AssetError: there is one that is damaged, or made for another teacher or with other parameters.
+        AssetError: there is one that is damaged, or one in ``extra`` that was made for something else.
         UsageError: ``extra`` is not a folder, or a name that cannot be a path.
     """
     if extra is not None and not extra.is_dir():
         raise UsageError(f"{extra} is not a folder with artifacts; bench fit --out makes one")
-    for root in (SHIPPED,) if extra is None else (extra, SHIPPED):
-        found = load(root, suite, method, method_name, nfe)
-        if found is not None:
-            return found
-    return None
+    found = None if extra is None else load(extra, suite, method, method_name, nfe)
+    if found is not None:
+        return found
+    try:
+        return load(SHIPPED, suite, method, method_name, nfe)
+    except Mismatch:
+        return None  # we ship the defaults only; the user did not ask for this one
 
 
 def load(root: Path, suite: Suite, method: Method, method_name: str, nfe: int) -> Artifact | None:
@@ -151,12 +157,12 @@ def load(root: Path, suite: Suite, method: Method, method_name: str, nfe: int) -
     meta = _read(path, record)
     redo = f"make it again with bench fit --suite '{spec}' --methods '{canonical('method', method_name, method)}'"
     if (meta.suite, meta.teacher) != (spec, suite.teacher_id()):
-        raise AssetError(f"{path} was fitted to {meta.suite} (teacher {meta.teacher}), not to this {spec}; {redo}")
+        raise Mismatch(f"{path} was fitted to {meta.suite} (teacher {meta.teacher}), not to this {spec}; {redo}")
     wanted = fit_params(method)
     changed = [key for key in {**wanted, **meta.params} if wanted.get(key) != meta.params.get(key)]
     if changed:
         key = changed[0]
-        raise AssetError(f"{path} was fitted with {key}={meta.params.get(key)}, not {wanted.get(key)}; {redo}")
+        raise Mismatch(f"{path} was fitted with {key}={meta.params.get(key)}, not {wanted.get(key)}; {redo}")
     _verified(path, meta)
     return Artifact(path, meta)
 

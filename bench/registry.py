@@ -1,7 +1,8 @@
 """The one registry: methods, suites and metrics, ours and third parties', by name.
 
-Our own entries are the files of a known folder; third parties' come by entry point (``bench.methods``, ``bench.suites``,
-``bench.metrics``) or by path. Nothing is imported to be listed: ``INFO`` and the docstring are read from the syntax tree.
+Our own entries are the files of a known folder; third parties' come by entry point (``bench.methods``,
+``bench.suites``, ``bench.metrics``) or by path. Nothing is imported to be listed: ``INFO`` and the docstring are read
+from the syntax tree.
 """
 
 from __future__ import annotations

@@ -76,7 +76,9 @@ class Teacher:
 
         return build
 
-    def problem(self, seed: int, index: Sequence[int], ledger: Ledger, artifact: Mapping[str, Tensor] = EMPTY) -> Problem:
+    def problem(
+        self, seed: int, index: Sequence[int], ledger: Ledger, artifact: Mapping[str, Tensor] = EMPTY
+    ) -> Problem:
         """What a method sees of these samples."""
         return Problem(
             denoise=self.denoiser(index, ledger),

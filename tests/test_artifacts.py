@@ -88,6 +88,22 @@ def test_the_extra_folder_is_searched_before_the_shipped_one(
     assert [find(extra, toy, method).meta.seed, artifacts.find(toy, method, "consistency", 1).meta.seed] == [2, 1]  # type: ignore[union-attr]
 
 
+def test_a_shipped_artifact_for_other_parameters_is_none_but_a_damaged_one_is_refused(
+    tmp_path: Path, toy: Any, method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The user who sets a parameter did not ask for what we ship: the record says how to fit it."""
+    monkeypatch.setattr(artifacts, "SHIPPED", tmp_path)
+    written = write(tmp_path, toy, method)
+    longer = registry.create("method", f"consistency[steps={method.steps + 1}]")
+    guided = registry.create("suite", "toy[guidance_scale=2]")
+    assert artifacts.find(toy, method, "consistency", 1) is not None
+    assert artifacts.find(toy, longer, "consistency", 1) is None
+    assert artifacts.find(guided, method, "consistency", 1) is None
+    written.path.write_bytes(b"")
+    with pytest.raises(AssetError, match="damaged"):
+        artifacts.find(toy, method, "consistency", 1)
+
+
 def test_an_extra_folder_that_is_not_there_is_a_usage_error(tmp_path: Path, toy: Any, method: Any) -> None:
     with pytest.raises(UsageError, match="not a folder"):
         find(tmp_path / "typo", toy, method)

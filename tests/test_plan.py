@@ -13,7 +13,7 @@ from bench.errors import AssetError, BenchError, DeviceError, ExitCode, UsageErr
 from bench.plan import load, make_plan, metric_id, metric_spec, select
 from bench.record import Status
 from bench.request import NFE_LIMIT, Request, add_plugins, integers
-from bench.suites.base import check_digest
+from bench.weights import read_verified
 
 PLUGINS = Path(__file__).parent / "faults" / "plugins"
 REQUEST = Request(suite="mixture", methods="ddim", nfe=(1, 2), metrics="mean_norm", samples=8)
@@ -134,7 +134,7 @@ def test_damaged_weights(tmp_path: Path) -> None:
     for damage in (lambda: None, lambda: path.with_suffix(".json").write_text("{"), lambda: path.unlink()):
         damage()
         with pytest.raises(AssetError, match=r"net\.safetensors.*restore"):
-            check_digest(path)
+            read_verified(path)
 
 
 def test_a_damaged_suite_stops_before_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

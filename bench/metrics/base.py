@@ -49,8 +49,8 @@ class Metric(BaseModel, Generic[S]):
     Class attributes:
         better: which way is better.
         label: the name on axes and in tables, such as ``"FD (digits-cnn)"``; ``{features}`` is filled by the suite.
-        space: what the definition depends on, which then stands in the metric's id: ``"features"`` (the feature network),
-            ``"solution"`` (the teacher and the reference solver) or ``"samples"`` (nothing but data).
+        space: what the definition depends on, which then stands in the metric's id: ``"features"`` (the feature
+            network), ``"solution"`` (the teacher and the reference solver) or ``"samples"`` (nothing but data).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,25 +15,10 @@ from torch import Tensor, nn
 from bench.api import Unsupported
 from bench.batch import Batch
 from bench.denoiser import Denoiser
-from bench.errors import AssetError
 from bench.process import Process
+from bench.weights import read_verified
 
 Network = Callable[..., Tensor]  # (x (B, ...), sigma (B,), label (B,)) -> x0_hat (B, ...)
-
-
-def check_digest(path: Path) -> None:
-    """Compare a weights file with the ``sha256`` that the JSON beside it states.
-
-    Raises:
-        AssetError: one of the two is missing or unreadable, or they do not agree.
-    """
-    try:
-        stated = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["sha256"]
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise AssetError(f"{path} or the JSON beside it cannot be read ({error!r}); restore both files") from error
-    if found != stated:
-        raise AssetError(f"{path} is not the file that {path.stem}.json describes (truncated or changed); restore it")
 
 
 class Suite(BaseModel):
@@ -143,4 +126,4 @@ class Suite(BaseModel):
         """
         source = Path(inspect.getfile(type(self)))
         for path in sorted((source.parent / "assets" / source.stem).glob("*.safetensors")):
-            check_digest(path)
+            read_verified(path)

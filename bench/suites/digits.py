@@ -133,20 +133,20 @@ class Digits(Suite):
         return Batch(quantised, label.cpu(), features, logits.softmax(dim=1), raw=images)
 
     def solve(self, denoise: Denoiser, x: Tensor) -> Tensor:
-        """168 evaluations; root mean square error about 1e-3 (against 1,200 evaluations), in units where data is in [-1, 1]."""
+        """168 evaluations; root mean square error about 1e-3 (against 1,200 evaluations), data being in [-1, 1]."""
 
         def in_float32(state: Tensor, sigma: float | Tensor) -> Tensor:
-            return denoise(state.float(), sigma)
+            return denoise(state.float(), sigma)  # the network is float32, the extrapolation float64
 
         return bench.ode.solve(in_float32, x, self.sigma_max, scale=0.02, steps=14, columns=3).to(x.dtype)
 
     def shipped_solution(self, seed: int, samples: int) -> Tensor | None:
-        from bench.nets.assets import load_asset
+        from bench.weights import load_weights
 
         path = ASSETS / f"solution-seed{seed}.safetensors"
         if self.guidance_scale != 1.0 or not path.exists():
             return None
-        state, record = load_asset(path)
+        state, record = load_weights(path)
         if record["teacher"] != self.teacher_id() or len(state["solution"]) < samples:
             return None
         return state["solution"][:samples]
@@ -156,9 +156,11 @@ class Digits(Suite):
 
     def fit_teacher(self, destination: Path, seed: int, progress: Callable[[int, int, str], None]) -> None:
         """Train the classifier and the teacher anew and write them, with their training records, to a folder."""
-        from bench.nets.assets import save_asset
         from bench.nets.training import train_classifier, train_teacher
+        from bench.weights import save_weights
 
         images, labels = _data()
-        save_asset(destination / "classifier.safetensors", *train_classifier(images, labels, seed=seed, progress=progress))
-        save_asset(destination / "teacher.safetensors", *train_teacher(images, labels, seed=seed, progress=progress))
+        classifier = train_classifier(images, labels, seed=seed, progress=progress)
+        save_weights(destination / "classifier.safetensors", *classifier)
+        teacher = train_teacher(images, labels, seed=seed, progress=progress)
+        save_weights(destination / "teacher.safetensors", *teacher)

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import binom
 from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
 
-from bench.metrics._neighbours import Balls, Neighbourhood
+from bench.metrics._neighbours import Balls, Neighbourhood, squared_distances
 from bench.metrics.base import Estimate
 from bench.metrics.coverage import Coverage
 from bench.metrics.density import Density
@@ -102,6 +102,13 @@ def test_an_outlier_among_the_samples_inflates_recall_and_not_coverage() -> None
     x = np.concatenate([normal(200, 2, 12), [[60.0, 0.0]]])
     assert measure(Recall(), x, y).value == 1
     assert measure(Coverage(), x, y).value == 0
+
+
+def test_rounding_is_not_a_distance() -> None:
+    x = normal(300, 8, 13) + 10
+    for rows, square in squared_distances(x, np.repeat(x, 2, 0)):
+        expected = np.arange(600)[None, :] // 2 == np.arange(rows.start, rows.stop)[:, None]
+        assert np.array_equal(square == 0, expected)
 
 
 def test_coinciding_points_are_at_distance_zero() -> None:

@@ -1,4 +1,4 @@
-"""Assets on disk, and the ones that are shipped."""
+"""The networks that are shipped."""
 
 import json
 from pathlib import Path
@@ -6,37 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.nets import assets
-from bench.nets.assets import CorruptAsset, load_asset, load_classifier, load_teacher, save_asset
+from bench.nets.assets import load_classifier, load_teacher
+from bench.weights import load_weights
 
 SHIPPED = Path(assets.__file__).parents[1] / "suites" / "assets" / "digits"
-
-
-def test_round_trip(tmp_path: Path) -> None:
-    state = nn.Linear(2, 3).state_dict()
-    save_asset(tmp_path / "new" / "a.safetensors", state, {"config": {"x": [1, 2]}})
-    again, record = load_asset(tmp_path / "new" / "a.safetensors")
-    assert again.keys() == state.keys()
-    assert all(torch.equal(again[k], state[k]) for k in state)
-    assert record["config"] == {"x": [1, 2]}
-
-
-def test_changed_weights_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    save_asset(path, {"w": torch.zeros(2)}, {})
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(CorruptAsset, match=r"a\.safetensors"):
-        load_asset(path)
 
 
 @pytest.mark.parametrize("name", ["teacher", "classifier"])
 def test_shipped_assets_are_whole(name: str) -> None:
     path = SHIPPED / f"{name}.safetensors"
-    state, record = load_asset(path)
+    state, record = load_weights(path)
     assert sum(v.numel() for v in state.values()) == record["parameters"]
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in load_file(path).values())
     assert {"config", "seed", "images_seen", "recipe", "run"} <= json.loads(
