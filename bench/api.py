@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 from torch import Tensor, nn
 
 from bench.denoiser import Denoiser
-from bench.grids import Grid, make_grid
+from bench.errors import UsageError
+from bench.grids import Grid, check_grid, make_grid
 from bench.info import Info, Paper
 from bench.process import Process
 from bench.rng import SampleNoise
@@ -70,8 +71,15 @@ class Problem:
     solver: Callable[[str], Solver]
 
     def grid(self, spec: str, intervals: int) -> Grid:
-        """The named grid between the suite's noise levels; see ``bench.grids.make_grid``."""
-        return make_grid(spec, intervals, self.sigma_min, self.sigma_max, self.process)
+        """The named grid between the suite's noise levels; see ``bench.grids.make_grid``.
+
+        Raises:
+            Unsupported: the grid does not have this number of intervals.
+        """
+        try:
+            return make_grid(spec, intervals, self.sigma_min, self.sigma_max, self.process)
+        except UsageError as error:  # names and parameters were checked with the method's own
+            raise Unsupported(str(error)) from error
 
 
 class Method(BaseModel):
@@ -81,6 +89,12 @@ class Method(BaseModel):
 
     sampling_only: ClassVar[frozenset[str]] = frozenset()
     """Parameters that a fitted artifact does not depend on; any other one must be what the artifact was fitted with."""
+
+    @field_validator("grid", check_fields=False)
+    @classmethod
+    def _known_grid(cls, spec: str) -> str:
+        check_grid(spec)  # so that a typo is found before anything runs
+        return spec
 
     @abstractmethod
     def sample(self, problem: Problem, nfe: int) -> Tensor:

@@ -10,7 +10,7 @@ tolerance 1e-13, all in float64. Two families of grids, both refined by sampling
 
 Grids run from sigma = 80, where the teacher is all but linear: the first steps of a multistep solver are of low order
 by necessity, and from a smaller sigma their error, not the method's, would be measured. They end at 0.1, within the
-data's smallest scale (0.2): what happens in the last step to 0 is not a matter of order.
+data's smallest scale (0.25): what happens in the last step to 0 is not a matter of order.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import UsageError, unknown
-from bench.process import Process, RectifiedFlow, VPLinear
+from bench.process import EDM, Process, RectifiedFlow, VPLinear
 from bench.spec import Spec, parse
 
 ENDS = ("zero", "append", "sigma_min")
@@ -139,13 +139,46 @@ GRIDS: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def user_grid(text: str, process: Process) -> Grid:
-    """The grid a user wrote out: ``user[sigmas=80/9.7/0.5/0]``."""
+def check_grid(spec: Spec | str) -> tuple[Spec, str, dict[str, float]]:
+    """A grid's spec, its end and its numbers, all that can be checked before the suite and the budget are known.
+
+    Raises:
+        UsageError: an unknown grid or parameter, or a value that is not a number.
+    """
+    spec = parse(spec) if isinstance(spec, str) else spec
+    params = dict(spec.params)
+    if spec.name == "user":
+        if set(params) != {"sigmas"}:
+            raise UsageError(f"{spec} is not a user grid; write user[sigmas=80/1/0]")
+        Grid(_user_sigmas(params["sigmas"]), EDM())
+        return spec, "", {}
+    if spec.name not in GRIDS:
+        raise unknown("grid", spec.name, [*GRIDS, "user"])
+    end = params.pop("end", "zero")
+    if end not in ENDS:
+        raise unknown("grid end", end, ENDS)
+    allowed = GRIDS[spec.name].__annotations__.keys() - {"levels", "return"}
+    for key in params:
+        if key not in allowed:
+            raise unknown(f"parameter of grid {spec.name}", key, [*allowed, "end"])
     try:
-        values = [float(part) for part in text.split("/")]
+        return spec, end, {key: float(value) for key, value in params.items()}
+    except ValueError as error:
+        raise UsageError(f"parameters of grid {spec} must be numbers") from error
+
+
+def _user_sigmas(text: str) -> Tensor:
+    """The noise levels a user wrote out: ``80/9.7/0.5/0``."""
+    try:
+        return torch.tensor([float(part) for part in text.split("/")], dtype=torch.float64)
     except ValueError as error:
         raise UsageError(f"sigmas of a user grid are numbers separated by '/', not {text!r}") from error
-    return Grid(torch.tensor(values, dtype=torch.float64), process)
+
+
+def ends_in_zero(spec: Spec | str) -> bool:
+    """Whether the grid of this spec reaches sigma = 0."""
+    spec, end, _ = check_grid(spec)
+    return end != "sigma_min" if end else float(_user_sigmas(dict(spec.params)["sigmas"])[-1]) == 0
 
 
 def make_grid(spec: Spec | str, intervals: int, sigma_min: float, sigma_max: float, process: Process) -> Grid:
@@ -160,28 +193,12 @@ def make_grid(spec: Spec | str, intervals: int, sigma_min: float, sigma_max: flo
     Raises:
         UsageError: an unknown grid or parameter, or a user grid with another number of intervals.
     """
-    spec = parse(spec) if isinstance(spec, str) else spec
-    params = dict(spec.params)
+    spec, end, numbers = check_grid(spec)
     if spec.name == "user":
-        if set(params) != {"sigmas"}:
-            raise UsageError(f"{spec} is not a user grid; write user[sigmas=80/1/0]")
-        grid = user_grid(params["sigmas"], process)
+        grid = Grid(_user_sigmas(dict(spec.params)["sigmas"]), process)
         if len(grid) != intervals + 1:
             raise UsageError(f"the user grid has {len(grid) - 1} intervals where {intervals} are needed")
         return grid
-    if spec.name not in GRIDS:
-        raise unknown("grid", spec.name, [*GRIDS, "user"])
-    end = params.pop("end", "zero")
-    if end not in ENDS:
-        raise unknown("grid end", end, ENDS)
-    allowed = GRIDS[spec.name].__annotations__.keys() - {"levels", "return"}
-    for key in params:
-        if key not in allowed:
-            raise unknown(f"parameter of grid {spec.name}", key, [*allowed, "end"])
-    try:
-        numbers = {key: float(value) for key, value in params.items()}
-    except ValueError as error:
-        raise UsageError(f"parameters of grid {spec} must be numbers") from error
     count = intervals if end == "append" else intervals + 1
     sigma = GRIDS[spec.name](Levels(count, sigma_min, sigma_max, process), **numbers)
     sigma[0] = sigma_max  # rounding of powers and logarithms must not move the start

@@ -217,9 +217,7 @@ def make_plan(request: Request) -> Plan:
     if not 1 <= samples <= SAMPLES_LIMIT:
         raise UsageError(f"samples must be from 1 to {SAMPLES_LIMIT}, not {samples}")
     ids, needs_solution = _metrics(request, suite, spec, samples)
-    found = {
-        (item.spec, nfe): _artifact(request, suite, spec, item, nfe) for item in candidates for nfe in request.nfe
-    }
+    found = {(item.spec, nfe): _artifact(request, suite, spec, item, nfe) for item in candidates for nfe in request.nfe}
     cells = []
     for seeds, count, metrics in _measurements(request, ids, samples):
         for seed, item, nfe in ((seed, item, nfe) for seed in seeds for item in candidates for nfe in request.nfe):

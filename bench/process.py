@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -124,21 +125,23 @@ class VPDiscrete(Process):
     betas: tuple[float, ...]
     name: str = field(default="vp_discrete", init=False)
 
+    @cached_property
     def _log_sigma(self) -> Tensor:
+        """(T,) or shorter, on the CPU: log sigma of every index with a finite one."""
         betas = torch.tensor(self.betas, dtype=torch.float64)
         alpha_bar = torch.cumprod(1 - betas, dim=0)
         alpha_bar = alpha_bar[alpha_bar > 0]
         return 0.5 * torch.log((1 - alpha_bar) / alpha_bar)
 
     def sigma(self, t: Tensor) -> Tensor:
-        table = self._log_sigma()
+        table = self._log_sigma.to(t.device)
         low = t.floor().clamp(0, len(table) - 2).long()
         slope = table[low + 1] - table[low]
         inside = torch.exp(table[low] + (t - low) * slope)
         return torch.where(t < 0, table[0].exp() * (1 + t), inside)
 
     def time(self, sigma: Tensor) -> Tensor:
-        table = self._log_sigma()
+        table = self._log_sigma.to(sigma.device)
         log_sigma = sigma.clamp_min(torch.finfo(torch.float64).tiny).log()
         low = (torch.searchsorted(table, log_sigma.contiguous()) - 1).clamp(0, len(table) - 2)
         inside = low + (log_sigma - table[low]) / (table[low + 1] - table[low])
@@ -146,7 +149,7 @@ class VPDiscrete(Process):
 
     @property
     def sigma_max(self) -> float:
-        return float(self._log_sigma()[-1].exp())
+        return float(self._log_sigma[-1].exp())
 
 
 @dataclass(frozen=True)

@@ -151,9 +151,7 @@ def _static(kind: Kind) -> dict[str, Entry]:
 
 def entries(kind: Kind) -> dict[str, Entry]:
     """All entries of a kind by name, without importing any."""
-    local = {
-        name: _entry(kind, name, path, "", str(path)) for (of, name), path in _by_path.items() if of == kind
-    }
+    local = {name: _entry(kind, name, path, "", str(path)) for (of, name), path in _by_path.items() if of == kind}
     return {**_static(kind), **local}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.errors import UsageError
-from bench.grids import GRIDS, Grid, make_grid
+from bench.grids import GRIDS, Grid, ends_in_zero, make_grid
 from bench.process import EDM, VE, Process, RectifiedFlow, VPCosine, VPDiscrete, VPLinear
 
 DDPM = VPDiscrete(tuple(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).tolist()))
@@ -132,3 +132,19 @@ def test_bad_specs_get_one_sentence(spec: str, sentence: str) -> None:
 def test_no_interval_at_all_is_refused() -> None:
     with pytest.raises(UsageError, match="at least two noise levels"):
         make_grid("karras", 0, LOW, HIGH, EDM())
+
+
+@pytest.mark.parametrize(
+    ("spec", "zero"),
+    [
+        ("karras", True),
+        ("logsnr[end=append]", True),
+        ("karras[end=sigma_min]", False),
+        ("user[sigmas=2/1/0]", True),
+        ("user[sigmas=2/1]", False),
+    ],
+)
+def test_whether_a_grid_reaches_zero_is_known_before_it_is_made(spec: str, zero: bool) -> None:
+    assert ends_in_zero(spec) is zero
+    made = make_grid(spec, 1 if spec == "user[sigmas=2/1]" else 2, 0.1, 2.0, EDM())
+    assert (made.nodes[-1] == 0) is zero

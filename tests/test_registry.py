@@ -161,3 +161,17 @@ def test_a_file_name_is_a_key(add, name: str) -> None:
 def test_a_path_that_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is not a file"):
         registry.add_path("method", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("ddim[grid=karas]", "unknown grid 'karas'; did you mean karras"),
+        ("heun[grid=karras[roh=5]]", "unknown parameter of grid karras 'roh'"),
+        ("progressive[grid=karras[rho=seven]]", "must be numbers"),
+        ("consistency[grid=user[sigmas=1/2]]", "strictly decreasing"),
+    ],
+)
+def test_a_grid_is_checked_with_the_method(spec: str, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        registry.create("method", spec)

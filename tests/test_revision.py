@@ -75,4 +75,4 @@ def test_the_closure_of_a_plug_in_covers_its_own_package(tmp_path: Path) -> None
 
 
 def test_a_file_that_is_not_python_has_a_revision(tmp_path: Path) -> None:
-    assert revision(write(tmp_path, "a", "def (")) != revision(write(tmp_path, "b", "def ("  + "("))
+    assert revision(write(tmp_path, "a", "def (")) != revision(write(tmp_path, "b", "def (" + "("))

@@ -93,7 +93,8 @@ class Digits(Suite):
         return (1, 8, 8)
 
     def revision(self) -> str:
-        parts = [self.reference_id(), self.teacher_id(), self.feature_id(), _sha256(Path(__file__))]
+        code = [Path(__file__), Path(bench.ode.__file__), *sorted((Path(__file__).parents[1] / "nets").glob("*.py"))]
+        parts = [self.reference_id(), self.teacher_id(), self.feature_id(), *map(_sha256, code)]
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
     def teacher_id(self) -> str:
@@ -135,8 +136,8 @@ class Digits(Suite):
     def solve(self, denoise: Denoiser, x: Tensor) -> Tensor:
         """168 evaluations; root mean square error about 1e-3 (against 1,200 evaluations), data being in [-1, 1]."""
 
-        def in_float32(state: Tensor, sigma: float | Tensor) -> Tensor:
-            return denoise(state.float(), sigma)  # the network is float32, the extrapolation float64
+        def in_float32(x: Tensor, sigma: float | Tensor) -> Tensor:
+            return denoise(x.float(), sigma)  # the network is float32, the extrapolation float64
 
         return bench.ode.solve(in_float32, x, self.sigma_max, scale=0.02, steps=14, columns=3).to(x.dtype)
 

@@ -17,10 +17,8 @@ import torch
 from torch import Tensor
 
 from bench.api import Denoiser, Grid, Info, Paper, Solver, Unsupported
-from bench.grids import user_grid
-from bench.process import EDM
+from bench.grids import ends_in_zero
 from bench.rng import SampleNoise
-from bench.spec import parse
 
 INFO = Info(
     summary="Second-order trapezoidal rule; two evaluations per step, one in a step to 0.",
@@ -36,14 +34,6 @@ INFO = Info(
         ),
     ),
 )
-
-
-def ends_in_zero(spec: str) -> bool:
-    """Whether the grid of this spec reaches sigma = 0."""
-    params = dict(parse(spec).params)
-    if "sigmas" in params:
-        return user_grid(params["sigmas"], EDM()).nodes[-1] == 0
-    return params.get("end") != "sigma_min"
 
 
 class Heun(Solver):
