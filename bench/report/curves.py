@@ -109,7 +109,9 @@ def _label(sheet: Sheet, axes: Axes, lines: Sequence[tuple[Curve, str, float]], 
         colour = style[curve.method].colour
         path = [(x, y), (right + 0.02, y), (right + LEADER - 0.08, centre), (right + LEADER - 0.03, centre)]
         xs, ys = [p[0] / sheet.width for p in path], [p[1] / sheet.height for p in path]
-        sheet.fig.add_artist(Line2D(xs, ys, color=colour, linewidth=0.35))
+        # dotted inside the frame: a method that ends at a lower budget must not look as if its curve went on
+        sheet.fig.add_artist(Line2D(xs[:2], ys[:2], color=colour, linewidth=0.35, linestyle=(0, (1, 5))))
+        sheet.fig.add_artist(Line2D(xs[1:], ys[1:], color=colour, linewidth=0.35))
         marker = style[curve.method].marker
         sheet.fig.add_artist(
             Line2D(xs[-1:], ys[-1:], color=colour, marker=marker, markersize=points * 0.45, markeredgewidth=0)
