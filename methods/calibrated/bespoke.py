@@ -158,7 +158,7 @@ class Bespoke(Method):
             raise Unsupported(f"rk2 makes two evaluations per step; use nfe {nfe + 1}, or bespoke[base=rk1]")
 
     def artifact_name(self, nfe: int) -> str:
-        return f"nfe{nfe}"
+        return "" if nfe % STAGES[self.base] else f"nfe{nfe}"  # sampling then says which budgets there are
 
     def fit(self, task: FitTask, nfe: int) -> dict[str, Tensor]:
         self._check(nfe)

@@ -131,6 +131,12 @@ def test_one_evaluation(task: Callable, error: Callable) -> None:
     assert error(method, 1, method.fit(task(), 1)) < 0.5 * error(DDIM(), 1, {})
 
 
+def test_an_odd_budget_of_rk2_asks_for_no_artifact() -> None:
+    """Its record says which budgets there are, not that an artifact is missing."""
+    assert [Bespoke().artifact_name(nfe) for nfe in (1, 2, 3)] == ["", "nfe2", ""]
+    assert Bespoke(base="rk1").artifact_name(3) == "nfe3"
+
+
 def test_odd_budgets_of_rk2_are_refused(task: Callable) -> None:
     problem = Stage.default().teacher(False, torch.float32).problem(0, [0], Ledger())
     for call in (lambda: Bespoke().fit(task(), 3), lambda: Bespoke().sample(problem, 3)):
