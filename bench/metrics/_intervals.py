@@ -27,4 +27,5 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     p = successes / n
     centre = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # at 0 and 1 the interval ends there exactly; rounding must not leave the estimate outside of it
+    return 0.0 if successes == 0 else centre - half, 1.0 if successes == n else centre + half

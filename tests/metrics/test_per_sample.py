@@ -72,3 +72,9 @@ def test_rmse_intervals_cover_the_expectation() -> None:
 def test_missing_labels_are_said() -> None:
     with pytest.raises(ValueError, match="labels"):
         ClassAccuracy().statistics(Batch(torch.zeros(2, 2), probs=torch.ones(2, 2)))
+
+
+@pytest.mark.parametrize("n", [1, 7, 100, 2000])
+def test_wilson_holds_the_estimate_at_none_and_all(n: int) -> None:
+    assert wilson(0, n)[0] == 0.0
+    assert wilson(n, n)[1] == 1.0
