@@ -52,3 +52,17 @@ def test_every_student_beats_the_best_training_free_solver_at_one_evaluation_fou
     students = fd(records, "distilled", 1)
     assert set(students) >= {"consistency", "progressive", "reflow"}
     assert all(4 * value <= best for value in students.values())
+
+
+def test_the_table_of_the_readme_is_the_reports(root: Path) -> None:
+    """Row by row; only Markdown's escapes, code marks and the reasons of what is not supported differ."""
+
+    def rows(path: Path) -> list[list[str]]:
+        text = path.read_text(encoding="utf-8").replace("\\", "").replace("`", "")
+        lines = text.split("| method | NFE 1", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return [["–" if cell.startswith("unsupported") else cell for cell in row] for row in cells]
+
+    report = rows(root / "results" / "digits" / "report" / "table.md")
+    assert len(report) >= len(entries("method"))
+    assert rows(root / "README.md") == report
