@@ -6,6 +6,7 @@ cycle with different periods, so that seventy methods are told apart and none by
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import OutputError
+from bench.store import write_durable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,10 +124,10 @@ def save(fig: Figure, stem: Path, caption: str) -> list[Path]:
     Raises:
         OutputError: the files cannot be written.
     """
-    paths = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("png", "svg")]
-    try:
-        fig.savefig(paths[0], metadata={"Software": None, "Description": caption})
-        fig.savefig(paths[1], metadata={"Date": None, "Creator": None, "Description": caption})
-    except OSError as error:
-        raise OutputError(f"cannot write {stem.parent}: {error.strerror}; free space or give another folder") from error
-    return paths
+    written = []
+    for suffix, silenced in (("png", ("Software",)), ("svg", ("Date", "Creator"))):
+        buffer = io.BytesIO()
+        fig.savefig(buffer, format=suffix, metadata={**dict.fromkeys(silenced), "Description": caption})
+        written.append(stem.with_name(f"{stem.name}.{suffix}"))
+        write_durable(written[-1], buffer.getvalue())
+    return written

@@ -27,6 +27,7 @@ from bench.report.load import Results, load
 from bench.report.sections import Section, sections
 from bench.report.texttable import ranked_table, summary_table
 from bench.report.timing_table import latency_tables
+from bench.store import write_durable
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,7 @@ def _tables(found: Sequence[Section], results: Results) -> dict[str, str]:
 
 
 def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror}; free space or give another folder") from error
+    write_durable(path, text.encode())
     return path
 
 
@@ -136,6 +133,10 @@ def write_report(out: Path, dest: Path | None = None) -> Report:
 
 
 def _produce(found: Sequence[Section], results: Results, folder: Path) -> list[Path]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}; give another folder") from error
     if (folder / ".inputs").is_file():  # figures of an earlier report that this one may not have
         _remove(path for kind in ("quality", "pareto", "samples") for path in folder.glob(f"{kind}-*.*"))
         _remove([folder / ".inputs"])

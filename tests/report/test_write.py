@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +82,24 @@ def test_a_report_needs_no_torch(out: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "False 0"
     assert "FD (digits-cnn)" in done.stdout
+
+
+@pytest.mark.parametrize("victim", ["table.csv", "quality-digits.png"])
+def test_a_full_disk_leaves_no_half_written_file(
+    out: Path, tmp_path: Path, victim: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "paper"
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if Path(target).name == victim:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OutputError, match=f"{victim}: No space left"):
+        write_report(out, folder)
+    assert not (folder / victim).exists()
+    assert not list(folder.glob(".*.tmp"))
+    monkeypatch.undo()
+    assert (folder / victim) in write_report(out, folder).files
