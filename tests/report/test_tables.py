@@ -86,7 +86,8 @@ def test_long_form_has_every_number_with_its_id(small: tuple[Section, Results]) 
     frame = records_frame(small[1].records)
     row = frame[(frame.method == "progressive") & (frame.metric == FD)].iloc[0]
     assert (row.value, row.low, row.high, row.fit_evals) == pytest.approx((7.9, 7.4, 8.4, 12800))
-    assert set(frame[frame.status == "unsupported"].metric) == {None}
+    missing = frame[frame.status == "unsupported"].metric
+    assert len(missing) and missing.isna().all()  # None in pandas 2, nan in pandas 3
     p50 = frame[(frame.metric == PROTOCOL) & (frame.label == "p50")]
     assert sorted(p50.value) == [0.004, 0.08]
     assert "p99" not in set(frame.label)  # it was not measured
