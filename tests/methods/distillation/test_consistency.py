@@ -77,7 +77,7 @@ def test_training_has_a_bias_with_few_nodes_that_vanishes_with_more(toy: Make, t
 
 def test_distillation_learns_the_solution_map(toy: Make, fitted: Make, sample: Make) -> None:
     suite = toy()
-    method, artifact = fitted(suite, "consistency[steps=250,batch=64,rate=0.02,decay=0.9]", 1)
+    method, artifact = fitted(suite, "consistency[steps=250,batch=64,rate=0.02,decay=0.9,target_decay=0]", 1)
     assert artifact.tensors()["power"].item() == pytest.approx(0.5, abs=0.02)  # the exact map is in the family
     samples, x, ledger = sample(suite, method, 1, artifact.tensors())
     mean = suite.network(torch.device("cpu"), torch.float32).mean[suite.label(range(16))]
@@ -136,7 +136,7 @@ def test_the_schedules_of_training_are_the_papers() -> None:
     assert method.schedule(5_000)[0] == math.ceil(math.sqrt((151**2 - 4) / 2 + 4) - 1) + 1
     counts = [method.schedule(k)[0] for k in range(0, 10_000, 100)]
     assert counts == sorted(counts)
-    assert Consistency(nodes=18).schedule(123) == (18, 0.0)
+    assert Consistency(nodes=18, target_decay=0.3).schedule(123) == (18, 0.3)
 
 
 def test_the_target_follows_the_network() -> None:
