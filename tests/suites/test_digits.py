@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ from sklearn.datasets import load_digits
 
 from bench import registry
 from bench.metrics.fd import FD
+from bench.nets import training
+from bench.nets.assets import load_classifier, load_teacher
+from bench.nets.optimise import Plan
 from bench.nfe import Ledger
 from bench.ode import solve
 from bench.sampling import Teacher
@@ -110,3 +115,16 @@ def test_shipped_solution_is_the_teachers(teacher: Teacher) -> None:
     assert (shipped[index] - fine).square().mean().sqrt() < 2e-3
     assert suite.shipped_solution(12345, 10) is None
     assert Digits(guidance_scale=2).shipped_solution(0, 10) is None
+
+
+def test_teacher_and_classifier_can_be_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ``bench fit --teacher`` does, in a few steps: whole files that the suite's own loading code takes."""
+    few = Plan(steps=2, warm_up=1, batch=8)
+    for name, recipe in (("teacher", training.TeacherRecipe(plan=few)), ("classifier", training.ClassifierRecipe(few))):
+        monkeypatch.setattr(training, f"train_{name}", partial(getattr(training, f"train_{name}"), recipe=recipe))
+    seen: list[tuple[int, int, str]] = []
+    Digits().fit_teacher(tmp_path, 0, lambda done, total, message: seen.append((done, total, message)))
+    x = torch.zeros(2, 1, 8, 8)
+    assert load_teacher(tmp_path / "teacher.safetensors")(x, torch.ones(2), torch.tensor([0, 10])).shape == x.shape
+    assert load_classifier(tmp_path / "classifier.safetensors")(x)[0].shape == (2, 64)
+    assert seen
