@@ -117,6 +117,26 @@ def test_further_steps_return_to_the_levels_of_the_grid() -> None:
         assert spread == pytest.approx(math.sqrt(level**2 - EPS**2), rel=0.05)
 
 
+def test_a_further_step_adds_the_noise_that_leads_from_sigma_min_to_its_level() -> None:
+    """With D = 0, f(x, sigma) = (eps / sigma) x: two steps in closed form, eps large enough for its sign to show."""
+    key, eps, tau = ("toy", 0, "method"), 1.0, 2.0
+    z = [SampleNoise(key, range(3), (4,)) for _ in range(2)]
+    problem = Problem(
+        denoise=lambda x, sigma: torch.zeros_like(x),
+        x=torch.ones(3, 4),
+        noise=z[0],
+        process=EDM(),
+        sigma_min=eps,
+        sigma_max=4.0,
+        artifact={"any": torch.zeros(1)},
+        student=lambda weights: lambda x, sigma: torch.zeros_like(x),
+        solver=make_solver,
+    )
+    samples = Consistency(grid=f"user[sigmas=4/{tau}/0]").sample(problem, 2)
+    expected = eps / tau * (eps / 4.0 + math.sqrt(tau**2 - eps**2) * z[1].normal())
+    torch.testing.assert_close(samples, expected)
+
+
 def test_levels_below_sigma_min_are_unsupported(toy: Make, sample: Make) -> None:
     method = Consistency(grid="user[sigmas=80/0.001/0]")
     with pytest.raises(Unsupported, match="below sigma_min"):
