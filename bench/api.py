@@ -25,6 +25,7 @@ from bench.errors import UsageError
 from bench.grids import Grid, check_grid, make_grid
 from bench.info import Info, Paper
 from bench.process import Process
+from bench.reuse import CachedDenoiser
 from bench.rng import SampleNoise
 
 __all__ = [
@@ -45,6 +46,14 @@ class Unsupported(Exception):
     """A method cannot do what it was asked, and says why and what it can; becomes an ``unsupported`` record."""
 
 
+def _no_method(spec: str) -> Method:
+    raise Unsupported("no other method can be asked for here")
+
+
+def _no_reuse() -> CachedDenoiser:
+    raise Unsupported("the teacher of this suite is a closed form, which has no features to reuse")
+
+
 @dataclass(frozen=True)
 class Problem:
     """One batch to generate.
@@ -58,6 +67,9 @@ class Problem:
         artifact: what ``Method.fit`` returned for this budget; empty if the method needs none.
         student: a counted denoiser that runs the teacher's architecture with other weights.
         solver: another registered solver by its spec, for methods that are schedules.
+        method: another registered method by its spec, for methods that combine two.
+        cached: the teacher as a denoiser that can reuse features of its last full pass; counted like ``denoise``.
+            Raises ``Unsupported`` if its network has no such parts.
     """
 
     denoise: Denoiser
@@ -69,6 +81,8 @@ class Problem:
     artifact: Mapping[str, Tensor]
     student: Callable[[Mapping[str, Tensor]], Denoiser]
     solver: Callable[[str], Solver]
+    method: Callable[[str], Method] = _no_method
+    cached: Callable[[], CachedDenoiser] = _no_reuse
 
     def grid(self, spec: str, intervals: int) -> Grid:
         """The named grid between the suite's noise levels; see ``bench.grids.make_grid``.
@@ -107,6 +121,14 @@ class Method(BaseModel):
     def artifact_name(self, nfe: int) -> str:
         """The name of the artifact this budget needs, such as ``"nfe4"``; empty if none is needed."""
         return ""
+
+    def borrows(self, nfe: int) -> tuple[str, int] | None:
+        """Spec and budget of the method whose artifact this one runs on; None if it has its own, or needs none.
+
+        Raises:
+            Unsupported: this budget is not possible.
+        """
+        return None
 
     def fit(self, task: FitTask, nfe: int) -> dict[str, Tensor]:
         """Calibrate or distil for a budget; the tensors become the artifact.

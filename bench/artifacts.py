@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import AssetError, OutputError, UsageError
-from bench.registry import canonical
+from bench.registry import canonical, create
 from bench.spec import parse
 from bench.store import write_durable
 
@@ -118,6 +118,20 @@ def locate(root: Path, *names: str) -> Path:
     return root.joinpath(*names).with_suffix(".safetensors")
 
 
+def owner(method: Method, method_name: str, nfe: int) -> tuple[Method, str, int]:
+    """The method, its key and the budget that an artifact was fitted for: another method's if this one borrows.
+
+    Raises:
+        UsageError: it borrows from a method that is not registered.
+        Unsupported: this budget is not possible.
+    """
+    borrowed = method.borrows(nfe)
+    if borrowed is None:
+        return method, method_name, nfe
+    spec = parse(borrowed[0])
+    return create("method", spec), spec.name, borrowed[1]
+
+
 def find(suite: Suite, method: Method, method_name: str, nfe: int, extra: Path | None = None) -> Artifact | None:
     """The artifact a method needs for a budget, from ``extra`` or else from those shipped.
 
@@ -132,7 +146,9 @@ def find(suite: Suite, method: Method, method_name: str, nfe: int, extra: Path |
     Raises:
         AssetError: there is one that is damaged, or one in ``extra`` that was made for something else.
         UsageError: ``extra`` is not a folder, or a name that cannot be a path.
+        Unsupported: this budget is not possible.
     """
+    method, method_name, nfe = owner(method, method_name, nfe)
     if extra is not None and not extra.is_dir():
         raise UsageError(f"{extra} is not a folder with artifacts; bench fit --out makes one")
     found = None if extra is None else load(extra, suite, method, method_name, nfe)

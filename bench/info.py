@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-FAMILIES = ("solvers", "calibrated", "distilled")
+FAMILIES = ("solvers", "calibrated", "distilled", "caching", "combined")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -163,7 +163,9 @@ def _artifact(request: Request, suite: Suite, spec: str, item: _Candidate, nfe: 
     except Unsupported as error:
         return "", str(error)
     if found is None:
-        command = f"bench fit --suite '{spec}' --methods '{item.spec}' --nfe {nfe}"
+        method, name, budget = artifacts.owner(item.method, item.name, nfe)
+        fitted = registry.canonical("method", name, method)
+        command = f"bench fit --suite '{spec}' --methods '{fitted}' --nfe {budget}"
         return "", f"there is no fitted artifact for this budget; make one with: {command}"
     return found.sha256, ""
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench import registry
 from bench.api import Denoiser, Method, Problem, Solver, Unsupported
 from bench.nfe import Ledger
+from bench.reuse import CachedDenoiser, Part, Recall, supports_reuse
 from bench.rng import SampleNoise
 from bench.suites.base import Network, Suite
 
@@ -76,6 +77,21 @@ class Teacher:
 
         return build
 
+    def _cached(self, index: Sequence[int], ledger: Ledger) -> Callable[[], CachedDenoiser]:
+        def build() -> CachedDenoiser:
+            if not supports_reuse(self.network):
+                raise Unsupported("the teacher's network has no parts whose features could be reused")
+            recall = Recall(self.network)
+            denoise = self.denoiser(index, ledger, recall)
+
+            def cached(x: Tensor, sigma: float | Tensor, part: Part = "full") -> Tensor:
+                recall.part = part
+                return denoise(x, sigma)
+
+            return cached
+
+        return build
+
     def problem(
         self, seed: int, index: Sequence[int], ledger: Ledger, artifact: Mapping[str, Tensor] = EMPTY
     ) -> Problem:
@@ -90,6 +106,8 @@ class Teacher:
             artifact=artifact,
             student=self._student(index, ledger),
             solver=make_solver,
+            method=lambda spec: registry.create("method", spec),
+            cached=self._cached(index, ledger),
         )
 
     @torch.inference_mode()

@@ -1,9 +1,11 @@
 """Preconditioning of Karras et al. 2022 (arXiv 2206.00364), Table 1 (column "Ours") and Eq. 7."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+
+from bench.reuse import Memory, Part, Partial
 
 
 class Coefficients(NamedTuple):
@@ -46,6 +48,19 @@ class EDMPrecond(nn.Module):
     def forward(self, x: Tensor, sigma: Tensor, label: Tensor) -> Tensor:
         """x (B, C, H, W) = x0 + sigma eps, sigma (B,), label (B,) int64 -> x0_hat (B, C, H, W)."""
         c = coefficients(sigma.to(torch.float32), self.sigma_data)
-        wide = (-1, 1, 1, 1)
-        f: Tensor = self.net(c.into.view(wide) * x, c.noise, label)
-        return c.skip.view(wide) * x + c.out.view(wide) * f
+        return _around(x, c, self.net(_wide(c.into) * x, c.noise, label))
+
+    def partial(self, x: Tensor, t: Tensor, label: Tensor, memory: Memory, part: Part) -> Tensor:
+        """See ``bench.reuse.Partial``; t is sigma, and the network inside must be one as well."""
+        c = coefficients(t.to(torch.float32), self.sigma_data)
+        net = cast(Partial, self.net)
+        return _around(x, c, net.partial(_wide(c.into) * x, c.noise, label, memory, part))
+
+
+def _wide(value: Tensor) -> Tensor:
+    return value.view(-1, 1, 1, 1)
+
+
+def _around(x: Tensor, c: Coefficients, f: Tensor) -> Tensor:
+    """Eq. 7 for the network's output."""
+    return _wide(c.skip) * x + _wide(c.out) * f

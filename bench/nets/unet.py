@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.reuse import Memory, Part, tensor
+
 GROUPS: Final = 8
 FREQUENCIES: Final = 16
 
@@ -114,13 +116,40 @@ class UNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, label: Tensor) -> Tensor:
         """x (B, C, H, W), noise (B,) = c_noise, label (B,) int64 -> (B, C, H, W)."""
-        embedding = F.silu(self.noise(noise) + self.label(label))  # (B, E)
-        skip = self.before(self.first(x), embedding)  # (B, width, H, W)
-        h = self.down(skip)  # (B, inner_width, H/2, W/2)
-        for i, block in enumerate(self.inner):
-            h = block(h, embedding)
-            if i == (len(self.inner) - 1) // 2:
-                h = self.attention(h)
-        h = self.after(torch.cat([self.up(h), skip], dim=1), embedding)
+        return self.partial(x, noise, label, {}, "full")
+
+    def partial(self, x: Tensor, t: Tensor, label: Tensor, memory: Memory, part: Part) -> Tensor:
+        """See ``bench.reuse.Partial``; t is c_noise."""
+        embedding = F.silu(self.noise(t) + self.label(label))  # (B, E)
+        # (B, width, H, W)
+        skip = tensor(memory, "skip") if part == "encoder" else self.before(self.first(x), embedding)
+        if part == "deep":
+            deep = tensor(memory, "deep")
+        else:
+            # (B, inner_width, H/2, W/2)
+            middle = tensor(memory, "middle") if part == "encoder" else self._encode(skip, embedding)
+            deep = self._decode(middle, embedding)  # (B, width, H, W)
+            if part == "full":
+                memory.update(skip=skip, middle=middle, deep=deep)
+        h = self.after(torch.cat([deep, skip], dim=1), embedding)
         out: Tensor = self.last(F.silu(self.norm(h)))
+        return out
+
+    @property
+    def _middle(self) -> int:
+        """How many inner blocks come before the attention, which ends the encoder."""
+        return (len(self.inner) - 1) // 2 + 1
+
+    def _encode(self, skip: Tensor, embedding: Tensor) -> Tensor:
+        h = self.down(skip)
+        for block in self.inner[: self._middle]:
+            h = block(h, embedding)
+        out: Tensor = self.attention(h)
+        return out
+
+    def _decode(self, middle: Tensor, embedding: Tensor) -> Tensor:
+        h = middle
+        for block in self.inner[self._middle :]:
+            h = block(h, embedding)
+        out: Tensor = self.up(h)
         return out

@@ -1,0 +1,1 @@
+"""Methods that do not run the whole network at every step."""

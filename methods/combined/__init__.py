@@ -1,0 +1,1 @@
+"""Methods that run a student and its teacher together."""
