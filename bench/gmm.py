@@ -19,33 +19,25 @@ symbol       meaning                    shape
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
-def _by_level(
-    at: Callable[[Tensor, float | Tensor, Tensor | None], Tensor],
-    x: Tensor,
-    sigma: float | Tensor,
-    component: Tensor | None,
-) -> Tensor:
-    """Apply a function of one noise level to rows that may differ in theirs."""
-    levels = torch.as_tensor(sigma, dtype=torch.float64).reshape(-1).tolist()
-    if isinstance(sigma, Tensor) and sigma.requires_grad:  # a fit that differentiates in sigma
-        if len(set(levels)) > 1:
-            raise ValueError("the gradient in sigma is that of one noise level; pass one")
-        return at(x, sigma.to(x.dtype).reshape(-1)[:1], component)
-    if len(set(levels)) == 1:
-        return at(x, levels[0], component)
-    rows: dict[float, list[int]] = {}
-    for row, level in enumerate(levels):
-        rows.setdefault(level, []).append(row)
-    order = [row for group in rows.values() for row in group]
-    values = [at(x[i], level, None if component is None else component[i]) for level, i in rows.items()]
-    return torch.cat(values)[torch.tensor(order, device=x.device).argsort()]
+def _one_level(sigma: float | Tensor, x: Tensor) -> float | Tensor:
+    """A level that all rows share as a number (or as a tensor that keeps its gradient), or else (B, 1, 1)."""
+    if not isinstance(sigma, Tensor):
+        return sigma
+    levels = sigma.to(x.dtype).reshape(-1)
+    if bool((levels == levels[0]).all()) and not (sigma.requires_grad and len(levels) > 1):
+        return levels[0] if sigma.requires_grad else float(sigma.reshape(-1)[0])
+    return levels.view(-1, 1, 1)
+
+
+def _mix(share: Tensor, values: Tensor) -> Tensor:
+    """(B, d): values (K, d) or (B, K, d) weighted by shares (B, K)."""
+    return share @ values if values.ndim == 2 else (share[:, None] @ values)[:, 0]
 
 
 @dataclass(frozen=True)
@@ -67,11 +59,19 @@ class GaussianMixture:
         """The same mixture elsewhere."""
         return GaussianMixture(*(value.to(device, dtype) for value in (self.mean, self.std, self.weight)))
 
+    def _variance(self, sigma: float | Tensor) -> Tensor:
+        """``v_k``: (K, d), or (B, K, d) for a level per row."""
+        variance: Tensor = self.std**2 + sigma**2
+        return variance
+
     def _log_joint(self, x: Tensor, sigma: float | Tensor, component: Tensor | None) -> Tensor:
         """(B, K): ``log w_k + log N(x; m_k, v_k)``; minus infinity for components a row is not conditioned on."""
-        variance = self.std**2 + sigma**2
-        # the square is multiplied out: two products of matrices instead of a (B, K, d) tensor
-        square = x**2 @ (1 / variance).T - 2 * x @ (self.mean / variance).T + (self.mean**2 / variance).sum(-1)
+        variance = self._variance(sigma)
+        if variance.ndim == 2:
+            # the square is multiplied out: two products of matrices instead of a (B, K, d) tensor
+            square = x**2 @ (1 / variance).T - 2 * x @ (self.mean / variance).T + (self.mean**2 / variance).sum(-1)
+        else:
+            square = ((x[:, None] - self.mean) ** 2 / variance).sum(-1)
         normalisation = variance.log().sum(-1) + self.mean.shape[1] * math.log(2 * math.pi)
         joint = -0.5 * (square + normalisation)
         if component is None:
@@ -83,27 +83,21 @@ class GaussianMixture:
 
     def denoise(self, x: Tensor, sigma: float | Tensor, component: Tensor | None = None) -> Tensor:
         """``E[x0 | x]``, (B, d), for x (B, d) at noise level sigma >= 0, one for all or (B,)."""
-
-        def at(x: Tensor, sigma: float | Tensor, component: Tensor | None) -> Tensor:
-            share = self._log_joint(x, sigma, component).softmax(-1)
-            variance = self.std**2 + sigma**2
-            return share @ (sigma**2 / variance * self.mean) + share @ (self.std**2 / variance) * x
-
-        return _by_level(at, x, sigma, component)
+        sigma = _one_level(sigma, x)
+        share = self._log_joint(x, sigma, component).softmax(-1)
+        variance = self._variance(sigma)
+        return _mix(share, sigma**2 / variance * self.mean) + _mix(share, self.std**2 / variance) * x
 
     def score(self, x: Tensor, sigma: float | Tensor, component: Tensor | None = None) -> Tensor:
         """Gradient of the log density at sigma >= 0, (B, d); defined at sigma = 0 as well."""
-
-        def at(x: Tensor, sigma: float | Tensor, component: Tensor | None) -> Tensor:
-            share = self._log_joint(x, sigma, component).softmax(-1)
-            variance = self.std**2 + sigma**2
-            return share @ (self.mean / variance) - share @ (1 / variance) * x
-
-        return _by_level(at, x, sigma, component)
+        sigma = _one_level(sigma, x)
+        share = self._log_joint(x, sigma, component).softmax(-1)
+        variance = self._variance(sigma)
+        return _mix(share, self.mean / variance) - _mix(share, 1 / variance) * x
 
     def log_density(self, x: Tensor, sigma: float | Tensor = 0.0, component: Tensor | None = None) -> Tensor:
         """(B,): log density of the data blurred by sigma >= 0, in nats."""
-        return _by_level(lambda *args: self._log_joint(*args).logsumexp(-1), x, sigma, component)
+        return self._log_joint(x, _one_level(sigma, x), component).logsumexp(-1)
 
     def posterior(self, x: Tensor) -> Tensor:
         """(B, K): probability of each component given clean data."""

@@ -128,6 +128,40 @@ def flow_uniform(levels: Levels) -> Tensor:
     return _in_time(levels, RectifiedFlow(), 1.0)
 
 
+# Align Your Steps (arXiv 2404.14507), noise levels released for 10 steps at
+# research.nvidia.com/labs/toronto-ai/AlignYourSteps/howto.html; diffusers' AysSchedules has 0 in place of the last ones
+AYS_SD15 = (14.615, 6.475, 3.861, 2.697, 1.886, 1.396, 0.963, 0.652, 0.399, 0.152, 0.029)
+AYS_SDXL = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 0.234, 0.113, 0.029)
+AYS_SVD = (700.0, 54.5, 15.886, 7.977, 4.248, 1.789, 0.981, 0.403, 0.173, 0.034, 0.002)
+
+
+def _published(levels: Levels, table: tuple[float, ...]) -> Tensor:
+    """A table interpolated log-linearly over its index, as its authors do, then stretched to the suite's range.
+
+    Stretching is affine in log sigma and leaves the table as it is where the suite has its range.
+    """
+    known = torch.tensor(table, dtype=torch.float64).log()
+    at = levels.linspace(0, len(table) - 1)
+    low = at.floor().long().clamp(max=len(table) - 2)
+    share = (known[0] - torch.lerp(known[low], known[low + 1], at - low)) / (known[0] - known[-1])
+    return levels.sigma_max * (levels.sigma_min / levels.sigma_max) ** share
+
+
+def ays_sd15(levels: Levels) -> Tensor:
+    """Align Your Steps for Stable Diffusion 1.5, stretched to the suite's range (arXiv 2404.14507)."""
+    return _published(levels, AYS_SD15)
+
+
+def ays_sdxl(levels: Levels) -> Tensor:
+    """Align Your Steps for SDXL, stretched to the suite's range (arXiv 2404.14507)."""
+    return _published(levels, AYS_SDXL)
+
+
+def ays_svd(levels: Levels) -> Tensor:
+    """Align Your Steps for Stable Video Diffusion, stretched to the suite's range (arXiv 2404.14507)."""
+    return _published(levels, AYS_SVD)
+
+
 GRIDS: dict[str, Callable[..., Tensor]] = {
     "karras": karras,
     "logsnr": logsnr,
@@ -136,6 +170,9 @@ GRIDS: dict[str, Callable[..., Tensor]] = {
     "vp_uniform": vp_uniform,
     "vp_quadratic": vp_quadratic,
     "flow_uniform": flow_uniform,
+    "ays_sd15": ays_sd15,
+    "ays_sdxl": ays_sdxl,
+    "ays_svd": ays_svd,
 }
 
 

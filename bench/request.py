@@ -24,7 +24,7 @@ class Request:
 
     Attributes:
         suite: spec of the suite.
-        methods: comma-separated specs, families (``solvers``, ``calibrated``, ``distilled``) or ``all``.
+        methods: comma-separated specs, families (``bench.info.FAMILIES``) or ``all``.
         nfe, seeds: checked integers, without repetition.
         samples, metrics: the suite's own if None; metrics are specs, the first one ranks.
         dtype, device: of the network.

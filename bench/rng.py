@@ -54,7 +54,7 @@ class SampleNoise:
         """(B, *shape) independent standard normal numbers; each call continues every sample's stream."""
         if self._generators is None:  # most methods draw nothing
             self._generators = [generator(*name) for name in self._names]
-        out = torch.empty(len(self._names), *self._shape)
+        out = torch.empty(len(self._names), *self._shape, dtype=torch.float32)  # whatever the default is
         for row, source in zip(out, self._generators, strict=True):
             row.normal_(generator=source)
         return out.to(self._device, self._dtype)

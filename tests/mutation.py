@@ -209,12 +209,13 @@ def _samples(subject: Subject, nfe: int) -> bytes:
     from bench.contract import Call
 
     try:
-        samples = subject.sample(Call(nfe, dtype=torch.float64)).samples
+        dtype = torch.float32 if isinstance(subject.stage.suite, Digits) else torch.float64  # its network is float32
+        samples = subject.sample(Call(nfe, dtype=dtype)).samples
     except Unsupported:
         return b"unsupported"
     except Exception as error:
         return type(error).__name__.encode()
-    return samples.mul(2**30).round().numpy().tobytes()
+    return samples.double().mul(2**30).round().numpy().tobytes()
 
 
 def _parity_holds(name: str) -> bool:
@@ -318,16 +319,13 @@ def main() -> None:
                 print(f"  survived: {name}:{mutant.line} {mutant.kind}: {mutant.text}", flush=True)
         totals += counts
         took = time.perf_counter() - start
-        print(
-            f"{name}: {counts[CAUGHT]} caught, {counts[SURVIVED]} survived, {counts[UNCHANGED]} unchanged, {took:.0f} s",
-            flush=True,
-        )
+        summary = f"{counts[CAUGHT]} caught, {counts[SURVIVED]} survived, {counts[UNCHANGED]} unchanged"
+        print(f"{name}: {summary}, {took:.0f} s", flush=True)
         if chosen.out:
             chosen.out.write_text(json.dumps(rows, indent=1))
     counted = totals[CAUGHT] + totals[SURVIVED]
-    print(
-        f"total: {totals[CAUGHT]} of {counted} caught ({totals[CAUGHT] / max(1, counted):.1%}), {totals[UNCHANGED]} change no sample"
-    )
+    share = totals[CAUGHT] / max(1, counted)
+    print(f"total: {totals[CAUGHT]} of {counted} caught ({share:.1%}); {totals[UNCHANGED]} change no sample")
 
 
 if __name__ == "__main__":

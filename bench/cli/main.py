@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "List methods, suites, metrics or grids.",
     "show": "Show one entry: equation, parameters, paper, results.",
     "test": "Run the contract tests for one method.",
+    "parity": "Compare solvers with other public implementations.",
     "fit": "Calibrate or distil a method, or train a suite's teacher.",
     "latency": "Measure latency under the named protocol.",
     "report": "Make tables and figures from records.",

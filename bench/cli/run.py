@@ -14,7 +14,7 @@ MIB = 2**20
 
 def command(
     methods: Annotated[
-        str, typer.Option(help="Names, name[key=value,...], families (solvers, calibrated, distilled) or all.")
+        str, typer.Option(help="Names, name[key=value,...], families (see bench list methods) or all.")
     ] = "all",
     nfe: Annotated[str, typer.Option(help="Evaluations per sample: 1,2,4 or 1-8.")] = "1,2,4",
     suite: Annotated[str, typer.Option(help="What is generated; parameters in brackets.")] = "digits",

@@ -17,7 +17,7 @@ from unittest import mock
 import torch
 from torch import Tensor
 
-from bench.parity.base import PACKAGES, Setup, Unavailable
+from bench.parity.case import PACKAGES, Setup, Unavailable
 
 
 def package(name: str) -> ModuleType:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.record import Measured
+from bench.report.chosen import chosen
 from bench.report.labels import spread
 from bench.report.sections import Section
 from bench.report.sheet import MARGIN, Sheet, footer_text, log_axis, wants_log
@@ -121,9 +122,11 @@ def _label(sheet: Sheet, axes: Axes, lines: Sequence[tuple[Curve, str, float]], 
 
 def figure(section: Section, metric: str, width: float) -> Figure | None:
     """The figure at a width in inches; None if there is nothing to draw."""
-    found = curves(section, metric)
-    if not found:
+    every = curves(section, metric)
+    if not every:
         return None
+    named = set(chosen(section, metric))
+    found = {family: [curve for curve in group if curve.method in named] for family, group in every.items()}
     points = font_size(width)
     room = 0.34 * width
     label = {c.method: wrap(c.method, points, room) for group in found.values() for c in group}
@@ -134,7 +137,7 @@ def figure(section: Section, metric: str, width: float) -> Figure | None:
     style = styles(section.methods)
     values = [
         bound
-        for group in found.values()
+        for group in every.values()
         for curve in group
         for _, m in curve.points
         for bound in (m.value, m.high if m.high is not None else m.value)
@@ -144,8 +147,8 @@ def figure(section: Section, metric: str, width: float) -> Figure | None:
         bottom = top - TOP - height
         axes = sheet.axes(LEFT, bottom, width - LEFT - column, height)
         _scale(axes, section, values, section.label(metric))
-        for other, curves_of in found.items():
-            for curve in curves_of if other != name else []:
+        for other, curves_of in every.items():
+            for curve in curves_of if other != name else [c for c in curves_of if c.method not in named]:
                 axes.plot(
                     [n for n, _ in curve.points], [m.value for _, m in curve.points], color="#d9d9d9", linewidth=0.5
                 )

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from bench.report import curves, pareto, samples, style
+from bench.report.chosen import remark
 from bench.report.load import Results
 from bench.report.provenance import lines
 from bench.report.sections import Section
@@ -39,7 +40,9 @@ def draw(section: Section, slug: str, results: Results, folder: Path) -> tuple[l
     """Write the figures of a section; their files and captions."""
     files, captions = [], []
     for kind, (shows, make) in _figures(section, results).items():
-        text = " ".join([shows, *lines(section, (section.metric,), latency=kind == "pareto", ranks=False)])
+        where = lines(section, (section.metric,), latency=kind == "pareto", ranks=False)
+        left_out = "" if kind == "pareto" else remark(section, section.metric)
+        text = " ".join(filter(None, [shows, left_out, *where]))
         for suffix, width in style.WIDTHS.items():
             with style.look(width):
                 figure = make(width)

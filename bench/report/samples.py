@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.report.chosen import chosen
 from bench.report.load import Results
 from bench.report.numbers import MISSING
 from bench.report.point import Point
@@ -55,7 +56,7 @@ def figure(section: Section, results: Results, width: float) -> Figure | None:
     if not found:
         return None
     points = font_size(width)
-    methods = [m for m in section.methods if any((m, nfe) in found for nfe in section.nfe)]
+    methods = [m for m in chosen(section, section.metric) if any((m, nfe) in found for nfe in section.nfe)]
     labels = {method: wrap(method, points, 0.3 * width) for method in methods}
     column = max(measure(text, points)[0] for text in labels.values()) + 2 * MARGIN + 0.04
     count = min(SHOWN[width > COLUMN], min(len(preview) for preview in found.values()))

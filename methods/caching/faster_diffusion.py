@@ -34,7 +34,7 @@ from bench.caching import Caching
 from bench.grids import Grid
 from bench.process import VPLinear
 from bench.reuse import Part
-from bench.schedule import evaluations
+from bench.probe import evaluations
 
 INFO = Info(
     summary="The encoder of the U-Net runs at key steps only, its features serve the steps between.",

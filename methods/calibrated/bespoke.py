@@ -1,40 +1,39 @@
-r"""Bespoke solver: one- or two-stage Runge-Kutta along a learned change of time and scale.
+r"""Bespoke solver: a Runge-Kutta rule along a learned change of time and scale.
 
-In flow coordinates (``bench.flow``: y, t from 0 to 1, velocity u) a solver of n steps ``h = 1/n`` has nodes ``t_k``,
-scales ``s_k`` (``s_0 = 1``) and their slopes ``t'_k``, ``s'_k``, for rk2 also at half steps, m = i + 1/2:
+In flow coordinates (``bench.flow``: y, t from 0 to 1, velocity u) a change of time t_r and scale s_r, r in [0, 1],
+makes of the path y(t) the path ``s_r y(t_r)``, which follows the field
+
+    f(r, z) = (s'_r / s_r) z + t'_r s_r u(t_r, z / s_r)
+
+A base rule makes n steps ``h = 1/n`` of it and divides by s at the end. The numbers t, s, t', s' at all stages are
+learned, 4n - 1 of them for rk1 (Euler) and 8n - 1 for rk2 (midpoint), with ``t_0 = 0, t_1 = 1, s_0 = 1``:
 
     rk1   y_{i+1} = ((s_i + h s'_i) y_i + h t'_i s_i u(t_i, y_i)) / s_{i+1}
-    rk2   z       = (s_i + h/2 s'_i) y_i + h/2 t'_i s_i u(t_i, y_i)
-          y_{i+1} = (s_i y_i + h ((s'_m / s_m) z + t'_m s_m u(t_m, z / s_m))) / s_{i+1}
-
     loss  E sum_i M_{i+1} |y(t_{i+1}) - step_i(y(t_i))|,  M_i = prod_{j >= i} L_j,  |.| root mean square, y(t) the path
-    L_i   rk1: (s_i / s_{i+1}) (1 + h l_i)   rk2: (s_i / s_{i+1}) (1 + h l_m (1 + h/2 l_i)),  l = |s'| / s + t' L_u
+    L_i   (s_i / s_{i+1}) (1 + h sum_j b_j l_j),  l_j = (|s'| / s + t' L_u) (1 + h c_j l_{j-1}) at stage j
 
 Shaul, Perez, Chen, Thabet, Pumarola and Lipman 2023, "Bespoke Solvers for Generative Flow Models", arXiv 2310.19075,
 Algorithms 1 and 2. The loss bounds the error at the end if ``L_u`` is a Lipschitz constant of u; here it is 1, and
-the gradient of ``M_i`` is taken too. Fitting starts from the base solver, ``t_k = k / K, t' = s = 1, s' = 0``, and
-learns 4n - 1 (rk1) or 8n - 1 (rk2) numbers. rk2 makes two evaluations per step, so its budgets are even.
+the gradient of ``M_i`` is taken too. Fitting starts from the base rule itself.
 
-Departures: a path is Heun's solution on a fine grid with cubic Hermite interpolation, whose derivative is the
-gradient in ``t_i`` (the paper solves adaptively and linearises around ``t_i``); few iterations of Adam with a large,
-decaying rate.
+Departures: rk3 (Heun's third-order rule) beyond the paper: any rule serves that has no stage at the end of its step,
+where the last one would be asked for at sigma = 0. A path is Heun's solution on a fine grid with cubic Hermite
+interpolation, whose derivative is the gradient in ``t_i`` (the paper solves adaptively and linearises around ``t_i``);
+few iterations of Adam with a large, decaying rate.
 """
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Generic, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from bench.api import FitTask, Info, Method, Paper, Problem, Unsupported
-from bench.flow import Flow, Path, Scalar
+from bench.flow import Flow, Path
+from bench.scale_time import RULES, Base, steps, transform
 
 INFO = Info(
-    summary="Euler or midpoint steps along a change of time and scale learned from the teacher's own paths.",
+    summary="Runge-Kutta steps along a change of time and scale learned from the teacher's own paths.",
     family="calibrated",
     papers=(
         Paper(
@@ -48,72 +47,6 @@ INFO = Info(
     ),
     requires=("artifact",),
 )
-
-LIPSCHITZ = 1.0
-Base = Literal["rk1", "rk2"]
-STAGES = {"rk1": 1, "rk2": 2}
-
-
-@dataclass(frozen=True)
-class Node(Generic[Scalar]):
-    """t, s and their slopes in r at one node."""
-
-    t: Scalar
-    s: Scalar
-    dt: Scalar
-    ds: Scalar
-
-    @property
-    def bound(self) -> Scalar:
-        """Lipschitz constant of the transformed field."""
-        return abs(self.ds) / self.s + self.dt * LIPSCHITZ
-
-
-@dataclass(frozen=True)
-class Step(Generic[Scalar]):
-    """One step of length h: its node, the one in the middle (rk2) and the scale and time at its end."""
-
-    h: float
-    start: Node[Scalar]
-    middle: Node[Scalar] | None
-    t_end: Scalar
-    s_end: Scalar
-
-    def __call__(self, flow: Flow, y: Tensor, u: Tensor) -> Tensor:
-        """From y to the end, given ``u = u(t_i, y)``; all (B, ...)."""
-        a, h = self.start, self.h
-        if self.middle is None:
-            return (a.s + h * a.ds) / self.s_end * y + h * a.dt * a.s / self.s_end * u
-        m = self.middle
-        z = (a.s + h / 2 * a.ds) * y + h / 2 * a.s * a.dt * u
-        v = flow.velocity(m.t, z / m.s)
-        return a.s / self.s_end * y + h / self.s_end * (m.ds / m.s * z + m.dt * m.s * v)
-
-    @property
-    def bound(self) -> Scalar:
-        """L_i: by how much the step may stretch a difference."""
-        if self.middle is None:
-            growth = 1 + self.h * self.start.bound
-        else:
-            growth = 1 + self.h * self.middle.bound * (1 + self.h / 2 * self.start.bound)
-        return self.start.s / self.s_end * growth
-
-
-def transform(raw: Tensor) -> dict[str, Tensor]:
-    """t (K + 1,), s (K + 1,), dt (K,), ds (K,) from unconstrained numbers (4, K); zeros are the identity."""
-    zero = raw.new_zeros(1)
-    rises = raw[0].softmax(0)
-    t = torch.cat([zero, rises.cumsum(0)[:-1], zero + 1])
-    return {"t": t, "s": torch.cat([zero, raw[1]]).exp(), "dt": raw[2].exp(), "ds": raw[3]}
-
-
-def steps(t: list[Scalar], s: list[Scalar], dt: list[Scalar], ds: list[Scalar], stages: int) -> Iterator[Step[Scalar]]:
-    """The n steps of a transform with K = n stages nodes."""
-    nodes = [Node(*values) for values in zip(t[:-1], s[:-1], dt, ds, strict=True)]
-    h = stages / len(nodes)
-    for k in range(0, len(nodes), stages):
-        middle = nodes[k + 1] if stages == 2 else None
-        yield Step(h, nodes[k], middle, t[k + stages], s[k + stages])
 
 
 def loss(raw: Tensor, flow: Flow, path: Path, stages: int) -> Tensor:
@@ -133,14 +66,14 @@ def _require_gradient(flow: Flow, x: Tensor) -> None:
     """Times of evaluations away from the path are only learned if the teacher can be differentiated in sigma."""
     sigma = torch.ones((), dtype=torch.float64, requires_grad=True)
     if not flow.denoise(x, sigma).requires_grad:
-        raise Unsupported("the teacher has no gradient in sigma, which fitting rk2 needs; use bespoke[base=rk1]")
+        raise Unsupported("the teacher has no gradient in sigma, which later stages need; use bespoke[base=rk1]")
 
 
 class Bespoke(Method):
     """The fitted solver.
 
     Attributes:
-        base: ``rk1`` (Euler, one evaluation per step) or ``rk2`` (midpoint, two).
+        base: ``rk1`` (Euler, one evaluation per step), ``rk2`` (midpoint) or ``rk3`` (Heun's third-order rule).
         iterations: of Adam, one batch of paths each; ``rate`` is where its cosine decay starts.
         batches, batch: how many batches of how many paths there are.
         path_steps: intervals of the Karras grid on which paths are solved.
@@ -153,12 +86,18 @@ class Bespoke(Method):
     batch: int = Field(default=16, ge=1)
     path_steps: int = Field(default=64, ge=2)
 
+    @property
+    def stages(self) -> int:
+        """Evaluations of one step."""
+        return len(RULES[self.base])
+
     def _check(self, nfe: int) -> None:
-        if nfe % STAGES[self.base]:
-            raise Unsupported(f"rk2 makes two evaluations per step; use nfe {nfe + 1}, or bespoke[base=rk1]")
+        if over := nfe % self.stages:
+            most = nfe - over + self.stages
+            raise Unsupported(f"{self.base} makes {self.stages} evaluations per step; use nfe {most} or base=rk1")
 
     def artifact_name(self, nfe: int) -> str:
-        return "" if nfe % STAGES[self.base] else f"nfe{nfe}"  # sampling then says which budgets there are
+        return "" if nfe % self.stages else f"nfe{nfe}"  # sampling then says which budgets there are
 
     def fit(self, task: FitTask, nfe: int) -> dict[str, Tensor]:
         self._check(nfe)
@@ -167,7 +106,7 @@ class Bespoke(Method):
         for _ in range(self.batches):
             batch = task.noise(self.batch)
             flow = Flow(batch.denoise, task.sigma_max)
-            if self.base == "rk2":
+            if self.stages > 1:
                 _require_gradient(flow, batch.x)
             pairs.append((flow, Path.solve(flow, batch.x, sigma)))
         raw = torch.zeros(4, nfe, dtype=torch.float64, requires_grad=True)
@@ -176,7 +115,7 @@ class Bespoke(Method):
         for i in range(self.iterations):
             flow, path = pairs[i % len(pairs)]
             adam.zero_grad()
-            value = loss(raw, flow, path, STAGES[self.base])
+            value = loss(raw, flow, path, self.stages)
             torch.autograd.backward(value)
             adam.step()
             decay.step()
@@ -190,6 +129,6 @@ class Bespoke(Method):
         flow = Flow(problem.denoise, problem.sigma_max)
         parts: dict[str, list[float]] = {name: problem.artifact[name].tolist() for name in ("t", "s", "dt", "ds")}
         y = problem.x * flow.tau(0.0)
-        for step in steps(**parts, stages=STAGES[self.base]):
+        for step in steps(**parts, stages=self.stages):
             y = step(flow, y, flow.velocity(step.start.t, y))
         return y

@@ -1,4 +1,4 @@
-r"""DPM-Solver++: multistep exponential integrator for the data prediction, as an ODE or an SDE.
+r"""DPM-Solver++: multistep exponential integrator for the data prediction.
 
 With ``h = lambda_t - lambda_s``, ``m_0, m_1, m_2`` the current and the two older predictions, ``h_0, h_1`` the
 lengths of the two older steps, ``r_0 = h_0/h``, ``r_1 = h_1/h``, ``D_1 = (m_0 - m_1)/r_0`` and ``p = 1 - e^{-h}``::
@@ -7,38 +7,36 @@ lengths of the two older steps, ``r_0 = h_0/h``, ``r_1 = h_1/h``, ``D_1 = (m_0 -
     order 2   ... + p/2 D_1 (midpoint)   or   ... + h phi_2(-h) D_1 (heun)     (2M)
     order 3   ... + h phi_2(-h) D' + c h phi_3(-h) D''                         (3M)
               d = (m_1 - m_2)/r_1,  D' = D_1 + r_0/(r_0+r_1) (D_1 - d),  D'' = (D_1 - d)/(r_0+r_1)
-    SDE       x_t = (sigma_t/sigma_s)^2 x + [the same with 2h in p and phi] + sigma_t sqrt(1 - e^{-2h}) z
 
-Papers: Lu et al. 2022, arXiv 2211.01095, Algorithm 2 (2M) and Sec. 5 (SDE); 3M is in the authors' code only.
+Paper: Lu et al. 2022, arXiv 2211.01095, Algorithm 2 (2M); 3M is in the authors' code only. The SDE of the same paper is
+``dpm_solver_pp_sde``, its single-step form ``dpm_solver_pp_single``.
 
 Departures and variants:
 
-* The first steps have orders 1, 2, ...; a step to ``sigma_t = 0`` has order 1, since h is infinite, and draws no noise.
+* The first steps have orders 1, 2, ...; a step to ``sigma_t = 0`` has order 1, since h is infinite.
 * c = 1 (default) is what the authors' code, diffusers, diff-sampler and k-diffusion compute. D'' is half the second
   derivative, so the order is 2. ``fix_3m`` sets c = 2, third order, as long as the single first step of order 1 has
   little to do, as from sigma = 80; from sigma = 2 the slope fell to 2. On a Karras grid that ends in 0, 5 to 20
   evaluations, c = 1 had the smaller error on both test mixtures.
 * Lower orders at the end: none by default, ``lower_final=10`` for the authors' code, 15 for diffusers, ``always`` for
-  diff-sampler (which also forces ``threshold=0.995``). k-diffusion's 2M and 2M SDE (``solver_type=heun`` or
-  ``midpoint``, eta = 1) need no parameter.
+  diff-sampler (which also forces ``threshold=0.995``). k-diffusion's 2M needs no parameter.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor
 
 from bench.api import Denoiser, Grid, Info, Paper, Solver
-from bench.coefficients import LowerFinal, combine, phi, step_order, step_size
+from bench.coefficients import LowerFinal, combine, step_order, step_size
+from bench.exponential import multistep_weights
 from bench.rng import SampleNoise
 from bench.threshold import dynamic_threshold
 
 INFO = Info(
-    summary="Multistep exponential integrator for the data prediction, orders 1 to 3, as an ODE or an SDE.",
+    summary="Multistep exponential integrator for the data prediction, orders 1 to 3.",
     family="solvers",
     papers=(
         Paper(
@@ -54,13 +52,12 @@ INFO = Info(
 
 
 class DPMSolverPP(Solver):
-    """DPM-Solver++(1, 2M, 3M) and SDE-DPM-Solver++(1, 2M).
+    """DPM-Solver++(1, 2M, 3M).
 
     Attributes:
         order: largest number of predictions a step uses, 1 to 3.
         solver_type: the second-order formula; also of the second step of order 3.
         fix_3m: the factor 2 that makes the third-order formula third order.
-        sde: follow the diffusion SDE instead of the ODE; orders 1 and 2.
         lower_final: grids of fewer intervals than this end in orders 2, 1; ``always`` or 0 (never).
         threshold: quantile of dynamic thresholding, such as 0.995; 0 is off. Not for latents.
     """
@@ -68,39 +65,14 @@ class DPMSolverPP(Solver):
     order: int = Field(default=2, ge=1, le=3)
     solver_type: Literal["midpoint", "heun"] = "midpoint"
     fix_3m: bool = False
-    sde: bool = False
     lower_final: LowerFinal = 0
     threshold: float = Field(default=0.0, ge=0.0, le=1.0)
 
-    @model_validator(mode="after")
-    def _sde_order(self) -> Self:
-        if self.sde and self.order == 3:
-            raise ValueError("sde=true has orders 1 and 2")
-        return self
-
     @property
     def declared_order(self) -> int | None:
-        if self.sde or self.threshold:
+        if self.threshold:
             return None
         return self.order if self.fix_3m else min(self.order, 2)
-
-    def _weights(self, h: float, older: Sequence[float]) -> list[float]:
-        """Weights of the predictions, newest first, of a step of length h after steps of lengths ``older``."""
-        span = 2 * h if self.sde else h
-        p = -math.expm1(-span)
-        if not older:
-            return [p]
-        r_0 = older[0] / h
-        if len(older) == 1:
-            first = p / 2 if self.solver_type == "midpoint" else span * phi(2, -span)
-            return [p + first / r_0, -first / r_0]
-        r_1 = older[1] / h
-        first = h * phi(2, -h)
-        second = (2 if self.fix_3m else 1) * h * phi(3, -h)
-        # what D_1 and d are multiplied with in D' and D''
-        lean = (first * r_0 + second) / (r_0 + r_1)
-        newer, elder = (first + lean) / r_0, -lean / r_1
-        return [p + newer, elder - newer, -elder]
 
     def integrate(self, denoise: Denoiser, x: Tensor, grid: Grid, noise: SampleNoise) -> Tensor:
         history: list[Tensor] = []  # predictions, newest first
@@ -112,10 +84,8 @@ class DPMSolverPP(Solver):
             history = [prediction, *history[: self.order - 1]]
             order = step_order(self.order, i, len(grid) - 1, self.lower_final)
             h = step_size(sigma_s, sigma_t)
-            weights = self._weights(h, lengths[: order - 1])
-            ratio = sigma_t / sigma_s
-            x = combine(x, ratio**2 if self.sde else ratio, weights, history[:order])
-            if self.sde:
-                x.add_(noise.normal(), alpha=sigma_t * math.sqrt(-math.expm1(-2 * h)))
+            curvature = 2 if self.fix_3m else 1
+            weights = multistep_weights(h, lengths[: order - 1], self.solver_type == "midpoint", curvature)
+            x = combine(x, sigma_t / sigma_s, weights, history[:order])
             lengths = [h, *lengths[:1]]
         return x

@@ -1,6 +1,7 @@
 """Every registered method keeps the contract: adding a file adds its tests. And the contract notices when one does not.
 
-The order of convergence, which is one of the checks, is in ``test_order.py`` with more settings.
+The order of convergence and the references, which are two of the checks, are in ``test_order.py`` and in
+``tests/parity`` with more settings.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from bench import registry
 from bench.api import Denoiser, Grid, Method, Problem, Solver, Unsupported
 from bench.contract import Check, Outcome, Stage, Subject, run_check
 from bench.contract_checks import CHECKS
+from bench.parity.base import Case, Setup, Unavailable
 from bench.rng import SampleNoise
 
 NAMES = sorted(registry.entries("method"))
@@ -30,7 +32,16 @@ SETTINGS = [
     "ipndm[order=1]",
     "ipndm[afs=true]",
     "bespoke[base=rk1]",
+    "deepcache[interval=3,center=1,power=2.0]",
+    "deepcache[solver=heun]",
+    "faster_diffusion[injection=0.2]",
+    "faster_diffusion[injection=0.2,until=0.2,solver=dpm_solver_pp]",
+    "diversity_distillation[student=progressive,base_steps=2]",
+    "distillation_pp[student=progressive,guided=2,depth=0.2]",
+    "hand_over[student=reflow,threshold=0.0,teacher_steps=3]",
 ]
+
+ELSEWHERE = ("order", "reference")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +49,9 @@ def stage() -> Stage:
     return Stage.default()
 
 
-@pytest.mark.parametrize("check", [check for check in CHECKS if check.name != "order"], ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", [check for check in CHECKS if check.name not in ELSEWHERE], ids=lambda check: check.name
+)
 @pytest.mark.parametrize("spec", [*NAMES, *SETTINGS])
 def test_contract(spec: str, check: Check, stage: Stage) -> None:
     subject = Subject(registry.parse(spec).name, registry.create("method", spec), stage)
@@ -91,6 +104,35 @@ class BatchMean(Good):
     def sample(self, problem: Problem, nfe: int) -> Tensor:
         out = super().sample(problem, nfe)
         return out - out.mean(0)
+
+
+class SingleBatchMean(Good):
+    def sample(self, problem: Problem, nfe: int) -> Tensor:
+        out = super().sample(problem, nfe)
+        return out - out.mean(0) if out.dtype == torch.float32 else out
+
+
+class SharedBuffer(Good):
+    def integrate(self, denoise: Denoiser, x: Tensor, grid: Grid, noise: SampleNoise) -> Tensor:
+        shared.clear()  # so that calls one after the other are independent
+        for sigma_s, sigma_t in grid.steps():
+            shared.append(denoise(x, sigma_s))
+            x = torch.lerp(sum(shared) / len(shared), x, sigma_t / sigma_s)
+        return x
+
+
+shared: list[Tensor] = []
+
+
+class StopsShort(Good):
+    def euler(self, denoise: Denoiser, x: Tensor, sigma_s: float, sigma_t: float) -> Tensor:
+        return super().euler(denoise, x, sigma_s, max(sigma_t, 0.002))
+
+
+class Denoises(Good):
+    def integrate(self, denoise: Denoiser, x: Tensor, grid: Grid, noise: SampleNoise) -> Tensor:
+        x = super().integrate(denoise, x, grid, noise)
+        return denoise(x, grid.nodes[-1]) if grid.nodes[-1] > 0 else x
 
 
 class InPlace(Good):
@@ -165,7 +207,11 @@ def test_a_good_method_passes(stage: Stage) -> None:
         (NoReason, "budget", "without a reason"),
         (NeverWorks, "budget", "not today"),
         (Doubles, "budget", "float64, not torch.float32"),
-        (BatchMean, "batch", "batch of 1 and a batch of 4"),
+        (BatchMean, "batch", "a batch of 1 and of 4, torch.float64"),
+        (SingleBatchMean, "batch", "a batch of 1 and of 4, torch.float32"),
+        (SharedBuffer, "interleaved", "another problem that is solved during evaluation"),
+        (StopsShort, "one_step", "differs from the prediction D(x, 80)"),
+        (Denoises, "stops", "have a standard deviation of"),
         (InPlace, "determinism", "in place"),
         (GlobalNoise, "determinism", "global generator"),
         (Remembers, "determinism", "different samples"),
@@ -190,3 +236,26 @@ def test_guidance_is_two_evaluations(stage: Stage) -> None:
 
 def test_info_must_be_registered(stage: Stage) -> None:
     assert "unknown method" in outcome(Good(), "info", stage).message
+
+
+def test_a_reference_that_disagrees_is_noticed(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DDIM with fresh noise under the name of Euler's method."""
+
+    def euler(setup: Setup) -> Tensor:
+        return Good().integrate(setup.denoise, setup.x, setup.grid, setup.noise)
+
+    def absent(setup: Setup) -> Tensor:
+        raise Unavailable("azula is not installed")
+
+    def against(solver: str, reference: Callable[[Setup], Tensor]) -> Outcome:
+        case = Case(solver=solver, against="azula", what="EulerSampler", reference=reference)
+        monkeypatch.setattr("bench.contract_solver_checks.modules", lambda: ["good"])
+        monkeypatch.setattr("bench.contract_solver_checks.cases", lambda name: (case,))
+        return outcome(Good(), "reference", stage)
+
+    assert against("ddim", euler).status == "passed"
+    found = against("ddim[eta=1.0]", euler)
+    assert found.status == "failed"
+    assert "ddim[eta=1.0] differs from EulerSampler of azula by" in found.message
+    missing = against("ddim", absent)
+    assert (missing.status, missing.message) == ("skipped", "azula is not installed")

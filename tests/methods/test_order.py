@@ -6,7 +6,7 @@ import pytest
 
 from bench import registry
 from bench.api import Solver
-from bench.contract_checks import SLOPE_TOLERANCE
+from bench.contract_solver_checks import SLOPE_TOLERANCE
 from bench.convergence import GRIDS, measured_order
 from bench.registry import create
 
