@@ -37,10 +37,9 @@ def head(weights: Mapping[str, Tensor], x: Tensor, x0_hat: Tensor, sigma: float)
     """``h / j`` (B, ...), positive."""
     s = weights["scale"]
     image = x.ndim == 4
-    out = torch.cat([x / (s**2 + sigma**2).sqrt(), x0_hat / s], 1 if image else -1)
-    out = out if image else out.flatten(1)
-    level = torch.full_like(out[:, :1], math.log(sigma) / 4)
-    out = torch.cat([out, level], 1)
+    parts = [x / (s**2 + sigma**2).sqrt(), x0_hat / s]
+    parts = parts if image else [part.flatten(1) for part in parts]
+    out = torch.cat([*parts, torch.full_like(parts[0][:, :1], math.log(sigma) / 4)], 1)
     for k in range(LAYERS):
         weight, bias = weights[f"weight{k}"], weights[f"bias{k}"]
         out = F.conv2d(out, weight, bias, padding=1) if image else F.linear(out, weight, bias)

@@ -83,6 +83,43 @@ def test_vp_grids_are_the_same_for_every_teacher(name: str, power: float) -> Non
     torch.testing.assert_close(steps, steps.mean().expand(9), rtol=1e-8, atol=0)
 
 
+AYS_RANGES = {"ays_sd15": (0.029, 14.615), "ays_sdxl": (0.029, 14.615), "ays_svd": (0.002, 700.0)}
+
+
+@pytest.mark.parametrize("name", AYS_RANGES)
+def test_published_schedules_are_those_of_diffusers(name: str) -> None:
+    utils = pytest.importorskip("diffusers.schedulers.scheduling_utils")
+    key = {"ays_sd15": "StableDiffusionSigmas", "ays_sdxl": "StableDiffusionXLSigmas"}
+    table = utils.AysSchedules[key.get(name, "StableDiffusionVideoSigmas")]
+    assert make_grid(name, 10, *AYS_RANGES[name], EDM()).nodes == pytest.approx(table, rel=1e-12)
+
+
+@pytest.mark.parametrize(("name", "timesteps"), [
+    ("ays_sd15", [999, 850, 736, 645, 545, 455, 343, 233, 124, 24, 0]),
+    ("ays_sdxl", [999, 845, 730, 587, 443, 310, 193, 116, 53, 13, 0]),
+])  # fmt: skip
+def test_published_schedules_are_those_of_their_timesteps(name: str, timesteps: list[int]) -> None:
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2  # of Stable Diffusion
+    sigma = VPDiscrete(tuple(betas.tolist())).sigma(torch.tensor(timesteps, dtype=torch.float64))
+    grid = make_grid(f"{name}[end=sigma_min]", 10, *AYS_RANGES[name], EDM())
+    torch.testing.assert_close(grid.sigma, sigma, rtol=0.015, atol=0)  # the levels were rounded, or the timesteps
+
+
+@pytest.mark.parametrize("name", AYS_RANGES)
+def test_published_schedules_are_interpolated_and_stretched_in_log_sigma(name: str) -> None:
+    low, high = AYS_RANGES[name]
+    ten = make_grid(f"{name}[end=sigma_min]", 10, low, high, EDM()).sigma
+    twenty = make_grid(f"{name}[end=sigma_min]", 20, low, high, EDM()).sigma
+    torch.testing.assert_close(twenty[::2], ten)
+    torch.testing.assert_close(twenty[1::2], (ten[:-1] * ten[1:]).sqrt())
+    five = make_grid(f"{name}[end=sigma_min]", 5, low, high, EDM()).sigma
+    torch.testing.assert_close(five, ten[::2])
+    # another range: the same shares of log sigma
+    other = make_grid(f"{name}[end=sigma_min]", 10, LOW, HIGH, EDM()).sigma
+    share = (ten / low).log() / math.log(high / low)
+    torch.testing.assert_close(other, LOW * (HIGH / LOW) ** share)
+
+
 def test_one_interval_goes_from_noise_to_the_end() -> None:
     for name in GRIDS:
         assert make_grid(name, 1, LOW, HIGH, EDM()).nodes == [HIGH, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -118,4 +119,4 @@ def test_without_a_gradient_the_tableau_is_the_plain_one() -> None:
 
 
 def test_the_probe_spans_levels_on_both_sides_of_one() -> None:
-    assert len(PROBE) == 4 and all(a > b for a, b in zip(PROBE, PROBE[1:], strict=False)) and math.prod(PROBE) > 0
+    assert len(PROBE) == 4 and all(a > b for a, b in itertools.pairwise(PROBE)) and math.prod(PROBE) > 0

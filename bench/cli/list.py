@@ -100,9 +100,7 @@ def _complete(words: Sequence[str]) -> Callable[[str], list[str]]:
 
 def command(
     kind: Annotated[str, typer.Argument(help="methods, suites, metrics or grids.", autocompletion=_complete(KINDS))],
-    family: Annotated[
-        str, typer.Option(help=", ".join(FAMILIES) + ".", autocompletion=_complete(FAMILIES))
-    ] = "",
+    family: Annotated[str, typer.Option(help=", ".join(FAMILIES) + ".", autocompletion=_complete(FAMILIES))] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
 ) -> None:
     """List methods, suites, metrics or grids; nothing is imported, so broken plug-ins are listed with their problem.

@@ -51,7 +51,7 @@ class DiffusersUNet(nn.Module):
         self._part: Part = "full"
         for name, block, skipped in list(_blocks(unet)):
             # an attribute of the instance goes before the class's method, so weights keep their names
-            block.forward = self._recalling(name, block.forward, skipped)  # type: ignore[method-assign]
+            block.forward = self._recalling(name, block.forward, skipped)
 
     def _recalling(self, name: str, forward: Forward, skipped: frozenset[Part]) -> Forward:
         def recalling(*args: Any, **kwargs: Any) -> Any:

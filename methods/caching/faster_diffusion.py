@@ -32,9 +32,9 @@ from torch import Tensor
 from bench.api import Info, Paper, Problem, Unsupported
 from bench.caching import Caching
 from bench.grids import Grid
+from bench.probe import evaluations
 from bench.process import VPLinear
 from bench.reuse import Part
-from bench.probe import evaluations
 
 INFO = Info(
     summary="The encoder of the U-Net runs at key steps only, its features serve the steps between.",

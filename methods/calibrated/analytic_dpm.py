@@ -69,8 +69,8 @@ class AnalyticDPM(Solver):
     bound: float = Field(default=0.0, ge=0)
     clip_steps: int = Field(default=0, ge=0)
     clip_pixel: float = Field(default=2.0, ge=0)
-    levels: int = Field(default=60, ge=2)
-    images: int = Field(default=256, ge=1)
+    levels: int = Field(default=40, ge=2)
+    images: int = Field(default=512, ge=1)
     batch: int = Field(default=64, ge=1)
 
     @model_validator(mode="after")

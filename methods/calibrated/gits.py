@@ -67,7 +67,8 @@ def deviation(y: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Distance (..., B) of y (..., B, d) from the line through start and end (B, d)."""
     along = torch.nn.functional.normalize(end - start, dim=-1)
     rest = end - y
-    return torch.linalg.vector_norm(rest - (rest * along).sum(-1, keepdim=True) * along, dim=-1)
+    distance: Tensor = torch.linalg.vector_norm(rest - (rest * along).sum(-1, keepdim=True) * along, dim=-1)
+    return distance
 
 
 def costs(states: Tensor, predictions: Tensor, sigma: Tensor, metric: Metric) -> Tensor:
@@ -130,7 +131,7 @@ class GITS(Schedule):
         states, predictions = follow(teacher, batch, grid)
         task.progress(1, 2, "costs")
         cost = costs(states, predictions, grid.sigma, self.metric)
-        inserted = steps - nfe  # 1 with an analytical first step
+        inserted = int(getattr(solver, "afs", False))
         path = cheapest(cost, steps - inserted, self.coeff)
         if inserted:
             path = _with_first(path, solver, batch, grid, states[-1])

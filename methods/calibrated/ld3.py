@@ -80,7 +80,7 @@ def asked_levels(levels: Tensor, b: Tensor, sigma: Tensor) -> Tensor:
     """c (n,) from the levels of the evaluations (n,), b (n,) and the levels of the steps (K + 1,)."""
     reach = float((sigma.detach() ** (1 / RHO)).diff().abs().min()) / 2
     shift = torch.cat([b.new_zeros(1), b[1:].clamp(-reach, reach)])
-    return ((levels ** (1 / RHO) + shift) ** RHO).clamp(max=float(levels[0]))
+    return ((levels ** (1 / RHO) + shift) ** RHO).clamp(max=float(levels[0].detach()))
 
 
 class LD3(Schedule):
@@ -104,7 +104,7 @@ class LD3(Schedule):
     batch: int = Field(default=16, ge=1)
     iterations: int = Field(default=42, ge=0)
     rate: float = Field(default=0.005, gt=0)
-    rate_decoupled: float = Field(default=0.1, gt=0)
+    rate_decoupled: float = Field(default=0.02, gt=0)
 
     @torch.no_grad()
     def _pair(self, task: FitTask) -> tuple[FitBatch, Tensor]:

@@ -68,7 +68,7 @@ class EDMChurn(Solver):
     base: Literal["heun", "euler"] = "heun"
     s_churn: float = Field(default=40.0, ge=0)
     s_tmin: float = Field(default=0.05, ge=0)
-    s_tmax: float = Field(default=50.0, ge=0)
+    s_tmax: float = 50.0
     s_noise: float = Field(default=1.003, ge=0)
     ceiling: bool = True
 

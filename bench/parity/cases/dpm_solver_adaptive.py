@@ -17,7 +17,7 @@ from bench.parity.base import Case, Setup
 from bench.parity.external import package
 
 AUTHORS = "LuChengTHU/dpm-solver"
-NFES = (151, 200)
+NFES = (101,)
 
 
 def _authors(**options: Any) -> Callable[[Setup], Tensor]:

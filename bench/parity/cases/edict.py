@@ -47,8 +47,8 @@ def _reference(mix: float) -> Callable[[Setup], Tensor]:
         with double(), contextlib.chdir(setup.checkout):  # it reads a file of its folder
             module = load(setup, "edict_functions", STAND_INS)
             vars(module).update(device="cpu", unet=unet, DDIMScheduler=lambda **_: scheduler, tqdm=lambda x, **_: x)
-            vars(module).update(dict.fromkeys(("init_attention_func", "init_attention_weights"), MagicMock()))
-            module.use_last_tokens_attention_weights = MagicMock()
+            attention = ("init_attention_func", "init_attention_weights", "use_last_tokens_attention_weights")
+            vars(module).update(dict.fromkeys(attention, MagicMock()))
             start = (setup.x * abar[-1].sqrt()).view(-1, 1, 2, 1)
             pair = module.coupled_stablediffusion(
                 steps=count, fixed_starting_latent=start, return_latents=True, mix_weight=mix, width=64, height=64

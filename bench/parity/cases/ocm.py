@@ -41,7 +41,8 @@ def _diagonal(x: Tensor, x0_hat: Tensor, sigma: float) -> Tensor:
     level = torch.full((len(x), 1), 0.25 * math.log(sigma), dtype=x.dtype)
     out = torch.cat([x / spread, x0_hat / SCALE, level], dim=1)
     for k in range(3):
-        layer = nn.Linear(*WEIGHTS[f"weight{k}"].T.shape, dtype=torch.float64)
+        size, width = WEIGHTS[f"weight{k}"].T.shape
+        layer = nn.Linear(size, width, dtype=torch.float64)
         layer.load_state_dict({"weight": WEIGHTS[f"weight{k}"], "bias": WEIGHTS[f"bias{k}"]})
         out = layer(out) if k == 0 else layer(nn.SiLU()(out))
     return (SCALE / spread) ** 2 * torch.log1p((math.e - 1) * out.exp())
@@ -63,7 +64,7 @@ class _Wrapper:
 
 
 def _authors(setup: Setup, form: dict[str, Any], clip: tuple[int, float]) -> Tensor:
-    sample = load(setup, "core", inside=".diffusion.sample")
+    sample: Any = load(setup, "core", inside=".diffusion.sample")
     kinds = load(setup, "core", inside=".diffusion.dtdpm")
     schedule = load(setup, "core", inside=".diffusion.schedule").Schedule
     sample.DTDPM = kinds.DTDPM

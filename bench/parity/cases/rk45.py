@@ -20,7 +20,7 @@ from bench.parity.base import Case, Setup
 from bench.parity.external import package
 
 AUTHORS = "yang-song/score_sde_pytorch"
-NFES = (302, 404)
+NFES = (200,)
 
 
 def _scipy(setup: Setup, tolerance: float) -> Tensor:

@@ -18,7 +18,7 @@ from bench.sampling import Teacher
 from bench.suites.mixture import Mixture, mixture
 from methods.calibrated.analytic_dpm import AnalyticDPM
 
-SMALL = AnalyticDPM(levels=16, images=200, batch=64)
+SMALL = AnalyticDPM(levels=16, images=2000, batch=500)
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +28,13 @@ def fitted(task: Callable) -> dict[str, Tensor]:
 
 def test_covariance_of_a_gaussian(task: Callable) -> None:
     fitting = task("gaussian")
-    artifact = AnalyticDPM(levels=20, images=500, batch=150).fit(fitting, 5)
-    assert (fitting.ledger.network_rows, fitting.images) == (2 * 20 * 500, 500)
+    artifact = AnalyticDPM(levels=20, images=3000, batch=700).fit(fitting, 5)
+    assert (fitting.ledger.network_rows, fitting.images) == (2 * 20 * 3000, 3000)
     sigma, found = artifact["sigma"], artifact["covariance"]
     assert (len(sigma), float(sigma[0]), float(sigma[-1])) == (20, 80.0, 0.002)
     variance = mixture("gaussian").std[0] ** 2
     exact = (variance * sigma[:, None] ** 2 / (variance + sigma[:, None] ** 2)).mean(1)
-    assert float((found / exact - 1).abs().max()) < 0.12  # at sigma = 80, eps^2 itself is 1 +- 0.02 and C is 1e-4 of it
+    assert float((found / exact - 1).abs().max()) < 0.12  # at sigma = 80, C is 1e-4 of eps^2, itself known to 0.01
     assert float((found / exact - 1).mean().abs()) < 0.05
 
 
@@ -74,7 +74,8 @@ class Constant:
         return type("Batch", (), {"x": torch.zeros(count, 3, dtype=torch.float64), "denoise": denoise})()
 
     def progress(self, done: int, total: int, message: str) -> None:
-        assert (total, message) == (4, "moments")
+        assert (total, message) in ((4, "moments"), (3, "moments"))
+        assert done <= total
 
 
 def test_estimates_stay_between_zero_and_the_noise() -> None:
@@ -103,10 +104,10 @@ def test_variance_of_samples_in_few_steps(fitted: Mapping[str, Tensor]) -> None:
         samples, _ = teacher.generate(create("method", spec), nfe, 3, range(1500), artifact)
         return abs(float(samples.double().var(0).sum()) / total - 1)
 
-    spec = "analytic_dpm[levels=16,images=200,batch=64]"
-    assert lost(spec, fitted, 5) < 0.06 < lost("ddpm", {}, 5)
-    ddim = spec.replace("]", ",form=ddim,eta=0.0]")
-    assert lost(ddim, fitted, 5) < 0.06
+    spec = "analytic_dpm[levels=16,images=2000,batch=500]"
+    for ours, theirs in ((spec, "ddpm"), (spec.replace("]", ",form=ddim,eta=0.0]"), "ddim")):
+        assert lost(ours, fitted, 5) < 0.1  # most of it in the last jump to 0
+        assert lost(theirs, {}, 5) > 0.5
 
 
 def test_levels_of_the_grid_are_looked_up() -> None:
@@ -137,7 +138,7 @@ def _problem() -> Callable:
 
 @pytest.mark.parametrize("variant", ["", ",form=ddim,eta=0.5,bound=2.0", ",clip_steps=2,clip_pixel=4.0"])
 def test_contract_with_moments(fitted: Mapping[str, Tensor], variant: str) -> None:
-    spec = f"analytic_dpm[levels=16,images=200,batch=64{variant}]"
+    spec = f"analytic_dpm[levels=16,images=2000,batch=500{variant}]"
     outcomes = run_checks(spec, Stage(Mixture(), lambda method, nfe: fitted))
     assert not [outcome.message for outcome in outcomes if outcome.status == "failed"]
     ran = {outcome.check.name for outcome in outcomes if outcome.status == "passed"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from functools import cache
 
 import pytest
 import torch
@@ -155,17 +156,17 @@ def test_the_fitted_schedule(task: Callable, error: Callable) -> None:
 @pytest.mark.parametrize("lowest", [0.03, 0.3])
 def test_without_rounds_it_is_the_start_interpolated(task: Callable, lowest: float) -> None:
     def fit(steps: int, **parameters: int) -> Tensor:
-        return AYS(rounds=0, levels=601, images=2, lowest=lowest, **parameters).fit(task(), steps)["sigma"][:-1]
+        return AYS(rounds=0, levels=301, images=2, lowest=lowest, **parameters).fit(task(), steps)["sigma"][:-1]
 
     def start(steps: int) -> Tensor:
         return make_grid("karras[end=sigma_min]", steps, lowest, 80.0, EDM()).sigma
 
-    torch.testing.assert_close(fit(10, doublings=0), start(10)[:-1], rtol=0.01, atol=0)
-    torch.testing.assert_close(fit(4, doublings=0, first=0), start(4)[:-1], rtol=0.01, atol=0)
-    torch.testing.assert_close(fit(4, doublings=0, first=4), start(4)[:-1], rtol=0.01, atol=0)
+    torch.testing.assert_close(fit(10, doublings=0), start(10)[:-1], rtol=0.02, atol=0)
+    torch.testing.assert_close(fit(4, doublings=0, first=0), start(4)[:-1], rtol=0.02, atol=0)
+    torch.testing.assert_close(fit(4, doublings=0, first=4), start(4)[:-1], rtol=0.02, atol=0)
     doubled = fit(20, doublings=1)
-    torch.testing.assert_close(doubled[::2], start(10)[:-1], rtol=0.01, atol=0)
-    torch.testing.assert_close(doubled[1::2], (start(10)[:-1] * start(10)[1:]).sqrt(), rtol=0.01, atol=0)
+    torch.testing.assert_close(doubled[::2], start(10)[:-1], rtol=0.02, atol=0)
+    torch.testing.assert_close(doubled[1::2], (start(10)[:-1] * start(10)[1:]).sqrt(), rtol=0.02, atol=0)
 
 
 def test_the_doubled_schedule_is_optimised_too(task: Callable) -> None:
@@ -184,6 +185,7 @@ def test_what_cannot_be_fitted(task: Callable) -> None:
 
 
 def test_contract_with_artifacts(task: Callable) -> None:
+    @cache
     def artifact(method: Method, nfe: int) -> Mapping[str, Tensor]:
         return method.fit(task(), nfe)
 

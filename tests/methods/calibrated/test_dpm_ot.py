@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
@@ -12,7 +13,8 @@ from scipy.stats import norm
 from torch import Tensor
 
 from bench.api import Problem, Unsupported
-from bench.contract import Call, Stage, Subject
+from bench.contract import Call, Stage, Subject, run_checks
+from bench.registry import create
 from bench.suites.mixture import Mixture
 from methods.calibrated.dpm_ot import DPMOT, transport
 
@@ -119,6 +121,17 @@ def test_cells_are_mixed_up_to_an_angle() -> None:
     assert transport(NOISE, TARGETS, HEIGHTS, 0.25, 1.24).tolist() == [*mixed, [-2.0, 0.0]]
 
 
+@pytest.mark.parametrize(
+    ("other", "cosine"), [((1.0, 2.0), 5 / 6), ((-1.0, -2.0), -3 / 6), ((4.0, 2.0), 11 / 126**0.5)]
+)
+def test_the_angle_is_that_of_the_lifted_normals(other: tuple[float, float], cosine: float) -> None:
+    targets = torch.tensor([[2.0, 1.0], other])
+    u, h = torch.tensor([[0.0, 0.0]]), torch.tensor([1.0, 0.0])
+    mixed = (0.5 * (targets[0] + targets[1])).tolist()
+    assert transport(u, targets, h, 0.5, math.acos(cosine) + 1e-6).tolist() == [mixed]
+    assert transport(u, targets, h, 0.5, math.acos(cosine) - 1e-6).tolist() == [[2.0, 1.0]]
+
+
 def test_equal_targets_can_be_mixed() -> None:
     same = torch.full((2, 3), 0.1, dtype=torch.float16)
     found = transport(torch.randn(4, 3), same, torch.zeros(2), 0.5, 1e-3)
@@ -193,3 +206,14 @@ def test_samples_follow_the_data() -> None:
     mean, covariance = suite.gmm.moments()
     assert torch.allclose(found.mean(0), mean, atol=0.12)
     assert torch.allclose(torch.cov(found.T), covariance, atol=0.15)
+
+
+@pytest.mark.parametrize(
+    "spec", ["dpm_ot[steps=20,targets=50,batch=64]", "dpm_ot[steps=20,targets=50,batch=64,blend=0.3,solver=ddpm]"]
+)
+def test_contract_with_an_artifact(task: Callable, spec: str) -> None:
+    fitted = create("method", spec).fit(task(), 4)
+    outcomes = run_checks(spec, Stage(Mixture(), lambda method, nfe: fitted))
+    assert not [outcome.message for outcome in outcomes if outcome.status == "failed"]
+    ran = {outcome.check.name for outcome in outcomes if outcome.status == "passed"}
+    assert ran >= {"budget", "guidance", "precision", "batch", "determinism", "levels", "artifact"}

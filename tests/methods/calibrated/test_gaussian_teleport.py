@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 from bench.api import Problem, Unsupported
-from bench.contract import Call, Stage, Subject
+from bench.contract import Call, Stage, Subject, run_checks
 from bench.registry import create
 from bench.suites.mixture import Mixture
 from methods.calibrated.gaussian_teleport import GaussianTeleport, moments, teleport
@@ -190,3 +190,14 @@ def test_what_cannot_be_done() -> None:
         with pytest.raises(ValueError):
             GaussianTeleport(**wrong)
     assert not levels
+
+
+@pytest.mark.parametrize(
+    "spec", ["gaussian_teleport[images=500]", "gaussian_teleport[images=500,solver=heun,k=1,tail=zero]"]
+)
+def test_contract_with_an_artifact(task: Callable, spec: str) -> None:
+    fitted = create("method", spec).fit(task(), 4)
+    outcomes = run_checks(spec, Stage(Mixture(), lambda method, nfe: fitted))
+    assert not [outcome.message for outcome in outcomes if outcome.status == "failed"]
+    ran = {outcome.check.name for outcome in outcomes if outcome.status == "passed"}
+    assert ran >= {"budget", "guidance", "precision", "batch", "determinism", "levels", "artifact"}

@@ -1,4 +1,4 @@
-"""DDIM against a closed form, diffusers and the definition of the ancestral step."""
+"""DDIM against a closed form and the definition of the ancestral step; other packages are in ``bench.parity``."""
 
 from __future__ import annotations
 
@@ -27,39 +27,6 @@ class Normals:
     def normal(self) -> Tensor:
         self.drawn += 1
         return torch.randn(self.x.shape, generator=self.source, dtype=self.x.dtype)
-
-
-def diffusers_ddim(denoise: Callable[..., Tensor], x: Tensor, grid: Grid, eta: float) -> Tensor:
-    """diffusers' scheduler on our noise levels: its table of cumulative alphas is replaced."""
-    n = len(grid) - 1
-    scheduler = pytest.importorskip("diffusers").DDIMScheduler(
-        num_train_timesteps=n, clip_sample=False, timestep_spacing="leading", steps_offset=0
-    )
-    scheduler.set_timesteps(n)
-    abar = 1 / (1 + grid.sigma**2)
-    scheduler.alphas_cumprod, scheduler.final_alpha_cumprod = abar[:-1].flip(0), abar[-1]
-    normals, state = Normals(x), x * abar[0].sqrt()
-    for t, sigma in zip(scheduler.timesteps, grid.nodes[:-1], strict=True):
-        ours = state / scheduler.alphas_cumprod[t].sqrt()
-        eps = (ours - denoise(ours, sigma)) / sigma
-        extra = {"eta": eta, "variance_noise": normals.normal()} if eta else {}
-        state = scheduler.step(eps, t, state, **extra).prev_sample
-    return state / abar[-1].sqrt()
-
-
-@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("end", ["sigma_min", "zero"])
-@pytest.mark.parametrize("n", [1, 2, 5, 20])
-def test_is_diffusers(denoise, noise, karras: Make, n: int, end: str, eta: float) -> None:
-    grid, x = karras(n, end), 10 * noise()
-    ours = DDIM(eta=eta).integrate(denoise, x, grid, Normals(x))
-    torch.testing.assert_close(ours, diffusers_ddim(denoise, x, grid, eta), rtol=1e-9, atol=1e-9)
-
-
-def test_is_euler_of_k_diffusion(denoise, noise, karras: Make, k_sampling) -> None:
-    grid, x = karras(7, "zero"), 10 * noise(torch.float32)
-    theirs = k_sampling.sample_euler(lambda x, sigma: denoise(x, sigma), x, grid.sigma.float(), disable=True)
-    torch.testing.assert_close(DDIM().integrate(denoise, x, grid, Normals(x)), theirs, rtol=1e-5, atol=1e-5)
 
 
 def test_ancestral_step_is_the_gaussian_posterior() -> None:

@@ -1,4 +1,4 @@
-"""DDPM against DDIM at eta = 1, diffusers, and the covariance of a Gaussian."""
+"""DDPM against DDIM at eta = 1 and the covariance of a Gaussian; other packages are in ``bench.parity``."""
 
 from __future__ import annotations
 
@@ -34,29 +34,6 @@ def test_small_is_ddim_with_eta_1(denoise, noise, karras: Make, end: str) -> Non
         grid, x = karras(n, end), 10 * noise()
         theirs = DDIM(eta=1.0).integrate(denoise, x, grid, Normals(x))
         torch.testing.assert_close(DDPM().integrate(denoise, x, grid, Normals(x)), theirs, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("variance", ["small", "large"])
-@pytest.mark.parametrize("clip", [None, 0.8])
-def test_is_diffusers(denoise, noise, karras: Make, variance: str, clip: float | None) -> None:
-    n, x = 9, 10 * noise()
-    grid = karras(n, "zero")
-    scheduler = pytest.importorskip("diffusers").DDPMScheduler(
-        num_train_timesteps=n,
-        variance_type=f"fixed_{variance}",
-        clip_sample=clip is not None,
-        clip_sample_range=clip or 1.0,
-    )
-    scheduler.set_timesteps(n)
-    abar = 1 / (1 + grid.sigma**2)
-    scheduler.alphas_cumprod, scheduler.one = abar[:-1].flip(0), abar[-1]
-    state, normals = x * abar[0].sqrt(), Normals(x)
-    for t, sigma in zip(scheduler.timesteps, grid.nodes[:-1], strict=True):
-        ours = state / scheduler.alphas_cumprod[t].sqrt()
-        eps = (ours - denoise(ours, sigma)) / sigma
-        state = scheduler.step(eps, t, state, generator=normals.source).prev_sample
-    ours = DDPM(variance=variance, clip=clip).integrate(denoise, x, grid, Normals(x))
-    torch.testing.assert_close(ours, state, rtol=1e-9, atol=1e-9)
 
 
 class Impulses:

@@ -1,4 +1,4 @@
-"""DEIS against diffusers, mpmath's quadrature, closed forms and measured orders."""
+"""DEIS against mpmath's quadrature, closed forms and measured orders; others are in ``bench.parity``."""
 
 from __future__ import annotations
 
@@ -25,17 +25,6 @@ Make = Callable[..., Grid]
 class NoNoise:
     def normal(self) -> Tensor:
         raise AssertionError("DEIS is deterministic")
-
-
-@pytest.mark.parametrize("order", [1, 2, 3])
-@pytest.mark.parametrize("lower", [True, False])
-def test_logrho_is_diffusers(denoise, noise, karras: Make, diffusers_solve, order: int, lower: bool) -> None:
-    for n in STEPS:
-        grid, x = karras(n), 10 * noise()
-        config = {"solver_order": order, "lower_order_final": lower}
-        theirs = diffusers_solve("DEISMultistepScheduler", config, x, grid)
-        solver = DEIS(variant="logrho", order=order, lower_final=15 if lower else 0)
-        torch.testing.assert_close(solver.integrate(denoise, x, grid, NoNoise()), theirs, rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=lambda p: p.name)

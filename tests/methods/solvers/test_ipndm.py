@@ -1,4 +1,4 @@
-"""iPNDM against polynomials it integrates exactly, diffusers' scheduler and the slope of random steps."""
+"""iPNDM against polynomials it integrates exactly and the slope of random steps; others are in ``bench.parity``."""
 
 from __future__ import annotations
 
@@ -34,24 +34,6 @@ def test_order_1_is_ddim(denoise, noise, karras: Make) -> None:
     grid, x = karras(6, "zero"), 10 * noise()
     theirs = DDIM().integrate(denoise, x, grid, NoNoise())
     torch.testing.assert_close(IPNDM(order=1).integrate(denoise, x, grid, NoNoise()), theirs, rtol=1e-12, atol=1e-12)
-
-
-@pytest.mark.parametrize("n", [1, 2, 3, 4, 7])
-def test_same_weights_as_diffusers(denoise, noise, n: int) -> None:
-    # diffusers has v = cos eps - sin x0 predicted on x_t = cos x0 + sin eps, and combines eps = sin x_t + cos v
-    scheduler = pytest.importorskip("diffusers").IPNDMScheduler()
-    scheduler.set_timesteps(n)
-    angles = torch.linspace(1.4, 0.2, n + 1, dtype=torch.float64)
-    scheduler.betas, scheduler.alphas = angles.sin(), angles.cos()
-    scheduler.timesteps = torch.arange(n, 0, -1)
-    grid, x = Grid(angles.tan(), EDM()), 6 * noise()
-    state = x * angles[0].cos()
-    for i, (t, sigma) in enumerate(zip(scheduler.timesteps, grid.nodes[:-1], strict=True)):
-        x0_hat = denoise(state / angles[i].cos(), sigma)
-        eps = (state - angles[i].cos() * x0_hat) / angles[i].sin()
-        state = scheduler.step(angles[i].cos() * eps - angles[i].sin() * x0_hat, t, state).prev_sample
-    ours = IPNDM().integrate(denoise, x, grid, NoNoise())
-    torch.testing.assert_close(ours, state / angles[-1].cos(), rtol=1e-9, atol=1e-9)
 
 
 def test_random_steps_cost_more_than_smooth_ones(denoise, noise) -> None:

@@ -1,4 +1,4 @@
-"""UniPC against diffusers, closed forms and measured orders."""
+"""UniPC against closed forms and measured orders; other implementations are in ``bench.parity``."""
 
 from __future__ import annotations
 
@@ -23,29 +23,6 @@ Make = Callable[..., Grid]
 class NoNoise:
     def normal(self) -> Tensor:
         raise AssertionError("UniPC is deterministic")
-
-
-@pytest.mark.parametrize(("variant", "end"), [("bh1", "sigma_min"), ("bh2", "sigma_min"), ("bh2", "zero")])
-@pytest.mark.parametrize("order", [1, 2, 3])
-def test_is_diffusers(denoise, noise, karras: Make, diffusers_solve, order: int, variant: str, end: str) -> None:
-    """Without bh1 at sigma 0: there diffusers multiplies an infinite B(h) with 0."""
-    for n in STEPS:
-        grid, x = karras(n, end), 10 * noise()
-        config = {"solver_order": order, "solver_type": variant, "final_sigmas_type": end}
-        theirs = diffusers_solve("UniPCMultistepScheduler", config, x, grid)
-        solver = UniPC(order=order, variant=variant, lower_final="always")
-        torch.testing.assert_close(solver.integrate(denoise, x, grid, NoNoise()), theirs, rtol=1e-8, atol=1e-8)
-
-
-@pytest.mark.parametrize("corrector", [True, False])
-def test_full_order_to_the_end_is_diffusers(denoise, noise, karras: Make, diffusers_solve, corrector: bool) -> None:
-    for n in STEPS:
-        grid, x = karras(n), 10 * noise()
-        config = {"solver_order": 3, "lower_order_final": False, "final_sigmas_type": "sigma_min"}
-        config["disable_corrector"] = [] if corrector else list(range(n))
-        theirs = diffusers_solve("UniPCMultistepScheduler", config, x, grid)
-        ours = UniPC(order=3, corrector=corrector).integrate(denoise, x, grid, NoNoise())
-        torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
 
 
 def test_without_corrector_it_is_dpm_solver_pp(denoise, noise, karras: Make) -> None:
