@@ -137,7 +137,7 @@ def figure(section: Section, metric: str, width: float) -> Figure | None:
     style = styles(section.methods)
     values = [
         bound
-        for group in every.values()
+        for group in found.values()  # one that is not named may leave the frame
         for curve in group
         for _, m in curve.points
         for bound in (m.value, m.high if m.high is not None else m.value)

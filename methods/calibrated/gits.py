@@ -66,9 +66,8 @@ def follow(solver: Solver, batch: FitBatch, grid: Grid) -> tuple[Tensor, Tensor]
 def deviation(y: Tensor, start: Tensor, end: Tensor) -> Tensor:
     """Distance (..., B) of y (..., B, d) from the line through start and end (B, d)."""
     along = torch.nn.functional.normalize(end - start, dim=-1)
-    rest = end - y
-    distance: Tensor = torch.linalg.vector_norm(rest - (rest * along).sum(-1, keepdim=True) * along, dim=-1)
-    return distance
+    off: Tensor = (end - y) - ((end - y) * along).sum(-1, keepdim=True) * along
+    return off.square().sum(-1).sqrt()
 
 
 def costs(states: Tensor, predictions: Tensor, sigma: Tensor, metric: Metric) -> Tensor:
