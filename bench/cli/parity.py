@@ -121,8 +121,12 @@ def command(
     where = checkouts(checkout or [])
     if record and not where:
         raise UsageError("--record keeps what authors' code gives; say where it is with --checkout owner/name=PATH")
+    import torch
+
     from bench.parity.formats import as_json
     from bench.parity.table import rows, select
+
+    torch.set_num_threads(1)  # the states are tiny: threads cost more than they save
 
     chosen = select(solvers or [], where)
     if record:
