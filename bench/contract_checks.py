@@ -15,6 +15,7 @@ from torch import Tensor
 
 from bench import registry
 from bench.api import Denoiser, Info, Unsupported
+from bench.caching import Caching
 from bench.contract import Call, Check, ContractViolation, NotApplicable, Result, Subject
 from bench.contract_solver_checks import (
     DTYPES,
@@ -85,6 +86,8 @@ def _budgets(subject: Subject, guided: bool) -> None:
         require(ledger.network_rows == networks, f"{ledger.network_rows} network rows, not {networks}, at {call}")
     if not worked and subject.needs_artifact:
         raise NotApplicable(f"there are no artifacts here: {refused}")
+    if not worked and isinstance(subject.method, Caching) and not subject.stage.suite.trainable:
+        raise NotApplicable(f"there is no network here: {refused}")
     require(worked > 0, f"no budget from 1 to 12 works: {refused}")
 
 

@@ -46,7 +46,9 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 def test_nothing_dangerous_is_called(path: Path) -> None:
     module = tree(path)
     for name, call in called(module):
-        assert name not in {"eval", "exec", "os.system", "os.popen", "torch.load", "torch.save"}, name
+        assert name not in {"eval", "os.system", "os.popen", "torch.load", "torch.save"}, name
+        # parts of authors' scripts, from the checkout that the user names to bench parity
+        assert name != "exec" or path.is_relative_to(ROOT / "bench" / "parity" / "cases"), name
         assert not name.startswith(("pickle.", "marshal.", "shelve.", "joblib.", "dill.")), name
         for keyword in call.keywords:
             if keyword.arg in ("shell", "allow_pickle", "trust_remote_code"):
@@ -96,7 +98,10 @@ def test_every_method_says_what_it_is_and_where_it_comes_from(path: Path) -> Non
     assert info is not None
     assert re.fullmatch(r"[^\n]{10,120}\.", info.summary), info.summary
     assert ". " not in info.summary, "one sentence"
-    assert info.papers and all(paper.arxiv and paper.equation for paper in info.papers)
+    # an equation's number is given where somebody has checked it; a wrong one would be worse than none
+    assert info.papers and all(paper.arxiv for paper in info.papers)
+    doc = ast.get_docstring(tree(path))
+    assert doc is not None and any(paper.arxiv in doc for paper in info.papers)
 
 
 def tracked() -> list[Path]:

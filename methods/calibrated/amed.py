@@ -57,10 +57,10 @@ class Predictor(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.inner = nn.Linear(FEATURES, HIDDEN)
-        self.outer = nn.Linear(HIDDEN, 3)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
+        self.inner = nn.Linear(FEATURES, HIDDEN, device="meta")  # no draw from the global generator
+        self.outer = nn.Linear(HIDDEN, 3, device="meta")
+        for weight in self.to_empty(device="cpu").parameters():
+            nn.init.zeros_(weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, 6) -> (B, 3)."""
@@ -120,9 +120,8 @@ class AMED(Method):
             yield ends, i == 0 and nfe % 2 == 1
 
     def fit(self, task: FitTask, nfe: int) -> dict[str, Tensor]:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=task.generator)))
-            predictor = Predictor()
+        predictor = Predictor()
+        nn.init.normal_(predictor.inner.weight, std=FEATURES**-0.5, generator=task.generator)
         nodes, batch = task.grid(self.grid, (nfe + 1) // 2).nodes, task.noise(self.images)
         steps, fine = list(self.plan(nodes, nfe)), refined(nodes, self.teacher_steps, task.process)
         with torch.no_grad():

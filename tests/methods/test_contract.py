@@ -33,7 +33,6 @@ SETTINGS = [
     "ipndm[afs=true]",
     "bespoke[base=rk1]",
     "deepcache[interval=3,center=1,power=2.0]",
-    "deepcache[solver=heun]",
     "faster_diffusion[injection=0.2]",
     "faster_diffusion[injection=0.2,until=0.2,solver=dpm_solver_pp]",
     "diversity_distillation[student=progressive,base_steps=2]",

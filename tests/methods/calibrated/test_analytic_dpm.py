@@ -38,6 +38,7 @@ def test_covariance_of_a_gaussian(task: Callable) -> None:
     assert float((found / exact - 1).mean().abs()) < 0.05
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")  # torch's own, when it first differentiates so
 def test_covariance_of_a_mixture(fitted: Mapping[str, Tensor]) -> None:
     """Against the mean of ``sigma^2 diag J``, another expression of the same number."""
     generator = torch.Generator().manual_seed(9)
