@@ -216,3 +216,25 @@ def test_batches_change_neither_the_result_nor_what_is_kept() -> None:
     assert set(sizes.values()) == {sum(value.numel() for value in (more.diagonal, more.first, more.second))} == {144}
     assert not torch.allclose(more.statistics(-sigma.log(), 1e-4)["l"], found[5]["l"])
     assert collect(Toy(), sigma, 7, 5).count == 7  # type: ignore[arg-type]
+
+
+def test_data_with_noise_and_signs() -> None:
+    """All levels of a sample have the noise of unit variance in common; signs make a diagonal Jacobian exact."""
+    toy, levels = Toy(), (2.0, 0.5)
+    toy.pool = torch.full_like(toy.pool, 0.4)
+    gains = torch.tensor([[0.1, 0.5], [0.9, 0.3]], dtype=torch.float64)
+    data = toy.data
+
+    def linear(count: int) -> object:
+        batch = data(count)
+        batch.denoise = lambda x, sigma: gains * x
+        return batch
+
+    toy.data = linear  # type: ignore[method-assign]
+    moments = collect(toy, torch.tensor(levels, dtype=torch.float64), 400, 400)  # type: ignore[arg-type]
+    torch.testing.assert_close(moments.diagonal / 400, gains.expand(2, 2, 2))
+    mean, square = moments.first[:, 0] / 400, moments.second[:, 0] / 400
+    for k, level in enumerate(levels):
+        assert float(mean[k].mean()) == pytest.approx(0.4, abs=0.15 * level)
+        assert float((square[k] - mean[k] ** 2).mean()) == pytest.approx(level**2, rel=0.1)
+    torch.testing.assert_close((mean[0] - 0.4) / 2.0, (mean[1] - 0.4) / 0.5)
