@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -18,6 +19,11 @@ class Batch:
         probs: (B, K) float32 class probabilities of the suite's classifier, or None.
         solution: (B, ...) the teacher's reference ODE solution from the same noise (None for reference data).
         raw: (B, ...) samples before quantisation, what trajectories are compared on (None for reference data).
+        images: (B, 3, H, W) uint8 on the CPU, quantised once, half to even; None if samples are not pictures.
+        clips: (B, F, 3, H, W) uint8 on the CPU, likewise; None if samples are not clips.
+        prompts: the B texts the samples were made from, or None.
+        solution_images: (B, 3, H, W) uint8, the reference solution as pictures.
+        extracted: what feature networks have found in this batch, by their ids, so that none runs twice.
     """
 
     samples: Tensor
@@ -26,3 +32,8 @@ class Batch:
     probs: Tensor | None = None
     solution: Tensor | None = None
     raw: Tensor | None = None
+    images: Tensor | None = None
+    clips: Tensor | None = None
+    prompts: tuple[str, ...] | None = None
+    solution_images: Tensor | None = None
+    extracted: dict[str, Any] = field(default_factory=dict)

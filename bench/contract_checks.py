@@ -27,7 +27,6 @@ from bench.contract_solver_checks import (
     check_stops,
     require,
 )
-from bench.info import FAMILIES
 
 BUDGETS = range(1, 13)
 
@@ -49,7 +48,7 @@ def check_info(subject: Subject) -> None:
     imported = getattr(importlib.import_module(loaded.__module__), "INFO", None)
     require(isinstance(imported, Info) and imported == info, "INFO is not what its literals say")
     require(entry.path.stem == subject.name, f"the file is {entry.path.name}, not {subject.name}.py")
-    require(info.family in FAMILIES, f"INFO.family is {info.family!r}, not one of {', '.join(FAMILIES)}")
+    require(info.family in registry.GROUPS, f"INFO.family is {info.family!r}, not one of {', '.join(registry.GROUPS)}")
     require(bool(info.summary.strip()), "INFO.summary is empty")
     for paper in info.papers:
         known = not paper.arxiv or paper.arxiv in entry.doc

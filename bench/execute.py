@@ -10,7 +10,7 @@ What is the same for many cells is kept by the process: ``bench.loaded``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,19 @@ from bench.api import Method
 from bench.batch import Batch
 from bench.cell import Cell
 from bench.environment import describe
+from bench.features.base import use_device
 from bench.loaded import SolutionKey, solution_dtype
 from bench.metrics.base import Estimate, Metric
 from bench.nfe import Ledger
-from bench.plan import metric_spec
 from bench.record import FitCost, Latency, Measured
+from bench.released import Released
 from bench.sampling import Teacher
+from bench.scoring import Behind, Scores
+from bench.shrink import batches
 from bench.spec import parse
 from bench.suites.base import Suite
 
-PROBE = 2
+PROBE = 2  # samples, as some methods treat a batch of one differently; fewer where a batch is smaller
 PREVIEW = 10  # pictures kept of each cell
 
 
@@ -60,6 +63,8 @@ class Result:
     """The fields of a record that come from running its cell, and the arrays that are kept beside it."""
 
     metrics: dict[str, Measured] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     latency: tuple[Latency, ...] = ()
     nfe: int | None = None
     network_evals: float | None = None
@@ -86,7 +91,7 @@ def _fitted(job: Job, suite: Suite, method: Method) -> tuple[Mapping[str, Tensor
         ValueError: it is not the one the cell was planned with.
     """
     cell = job.cell
-    if not cell.artifact:
+    if not cell.artifact or isinstance(method, Released):  # a checkpoint is loaded by the teacher
         return {}, None
     found = artifacts.find(suite, method, parse(cell.method).name, cell.nfe, job.artifacts)
     if found is None or found.sha256 != cell.artifact:
@@ -105,50 +110,24 @@ def check_count(ledger: Ledger, asked: int) -> None:
         raise WrongCount(f"asked for {asked} evaluations and counted {ledger.nfe}")
 
 
-def probe(teacher: Teacher, method: Method, cell: Cell, artifact: Mapping[str, Tensor]) -> float:
+def probe(teacher: Teacher, method: Method, cell: Cell, artifact: Mapping[str, Tensor], size: int = PROBE) -> float:
     """FLOPs per sample: multiply-adds x 2 of matrix products and convolutions, by torch's counter.
 
-    From an extra run of two samples before the timed one. Element-wise operations are not counted. A method whose work
-    depends on the samples may differ a little on all of them.
+    From an extra run of ``size`` samples before the timed one. Element-wise operations are not counted. A method whose
+    work depends on the samples may differ a little on all of them.
 
     Raises:
         BudgetExceeded, WrongCount, Unsupported: as for the run itself.
     """
     counter = FlopCounterMode(display=False)
     with counter:
-        _, ledger = teacher.generate(method, cell.nfe, cell.seed, range(PROBE), artifact)
+        _, ledger = teacher.generate(method, cell.nfe, cell.seed, range(size), artifact)
     check_count(ledger, cell.nfe)
-    return float(counter.get_total_flops()) / PROBE
-
-
-class _Scores:
-    """Running sums of all metrics of a cell."""
-
-    def __init__(self, cell: Cell) -> None:
-        self.cell = cell
-        self.metrics: dict[str, Metric[Any]] = {
-            identifier: registry.create("metric", metric_spec(identifier)) for identifier in cell.metrics
-        }
-        self.sums: dict[str, Any] = {}
-
-    @property
-    def need_solution(self) -> bool:
-        return any(metric.space == "solution" for metric in self.metrics.values())
-
-    def add(self, batch: Batch) -> None:
-        for identifier, metric in self.metrics.items():
-            statistics = metric.statistics(batch)
-            self.sums[identifier] = self.sums[identifier] + statistics if identifier in self.sums else statistics
-
-    def values(self) -> Iterator[tuple[str, Metric[Any], Estimate]]:
-        for identifier, metric in self.metrics.items():
-            spec = metric_spec(identifier)
-            reference = loaded.reference_statistics(self.cell.suite, spec) if metric.needs_reference else None
-            yield identifier, metric, metric.value(self.sums[identifier], reference)
+    return float(counter.get_total_flops()) / size
 
 
 def _measured(suite: Suite, metric: Metric[Any], estimate: Estimate) -> Measured:
-    features = suite.feature_id().partition("@")[0]
+    features = (metric.network_id() or suite.feature_id()).partition("@")[0]
     return Measured(
         value=estimate.value,
         low=estimate.low,
@@ -176,11 +155,7 @@ def _preview(suite: Suite, batch: Batch) -> NDArray[np.uint8] | None:
     return pictures
 
 
-def _chunks(samples: int, batch: int) -> Iterator[range]:
-    for start in range(0, samples, batch):
-        yield range(start, min(start + batch, samples))
-
-
+@torch.inference_mode()
 def run_quality(job: Job) -> Result:
     """Generate and score the samples of a cell.
 
@@ -191,29 +166,46 @@ def run_quality(job: Job) -> Result:
     """
     cell = job.cell
     teacher = loaded.teacher(cell.suite, cell.device, cell.dtype)
+    use_device(teacher.device)
     suite = teacher.suite
     method: Method = registry.create("method", cell.method)
     artifact, fit = _fitted(job, suite, method)
-    flops = probe(teacher, method, cell, artifact)
-    scores = _Scores(cell)
-    solution, preview = None, None
-    if scores.need_solution:
-        solution = loaded.solution(solution_key(cell), cell.device, job.reference)
+    flops = probe(teacher, method, cell, artifact, min(PROBE, job.batch))
+    scores = Scores(cell, suite)
+    solution = loaded.solution(solution_key(cell), cell.device, job.reference) if scores.need_solution else None
+    notes: list[str] = []
+    previews: list[NDArray[np.uint8] | None] = []
     rows = 0
-    for index in _chunks(cell.samples, job.batch):
+
+    def generate(index: range) -> Tensor:
+        nonlocal rows
         samples, ledger = teacher.generate(method, cell.nfe, cell.seed, index, artifact)
         check_count(ledger, cell.nfe)
         rows += ledger.network_rows
-        batch = suite.describe(samples, suite.label(index))
-        if solution is not None:
-            batch = replace(batch, solution=solution[index.start : index.stop])
-        scores.add(batch)
-        preview = _preview(suite, batch) if index.start == 0 else preview
+        return samples
+
+    def score(index: range) -> Callable[[Tensor], None]:
+        def call(samples: Tensor) -> None:
+            batch = scores.add(index, samples, solution)
+            if index.start == 0:
+                previews.append(_preview(suite, batch))
+
+        return call
+
+    def halved(size: int, half: int) -> None:
+        notes.append(f"generating {size} samples at once ran out of GPU memory, so {half} were")
+
+    with Behind(teacher.device) as behind:
+        for index, samples in batches(range(cell.samples), job.batch, generate, halved):
+            behind.submit(score(index), samples)
+        behind.wait()
     results = list(scores.values())
-    influence = results[0][2].influence
-    arrays = {"influence": None if influence is None else influence.astype(np.float32), "preview": preview}
+    influence = results[0][2].influence if results and results[0][0] == cell.metrics[0] else None
+    arrays = {"influence": None if influence is None else influence.astype(np.float32), "preview": previews[0]}
     return Result(
         metrics={identifier: _measured(suite, metric, estimate) for identifier, metric, estimate in results},
+        missing=scores.gaps,
+        notes=(*notes, *scores.notes),
         nfe=cell.nfe,
         network_evals=rows / cell.samples,
         flops=flops,
@@ -228,14 +220,16 @@ def run_latency(job: Job) -> Result:
     Raises:
         Unsupported: the method cannot do this budget.
     """
-    from bench.latency.protocol import measure
+    from bench.latency.protocol import Contender, measure_cell
 
     cell = job.cell
     teacher = loaded.teacher(cell.suite, cell.device, cell.dtype)
     method: Method = registry.create("method", cell.method)
     artifact, fit = _fitted(job, teacher.suite, method)
-    flops = probe(teacher, method, cell, artifact)
-    return Result(latency=measure(teacher, method, cell.nfe, artifact), nfe=cell.nfe, flops=flops, fit=fit)
+    flops = probe(teacher, method, cell, artifact, min(PROBE, job.batch))
+    latency = measure_cell(cell.metrics[0], teacher, Contender(method, cell.nfe, artifact))
+    notes = dict.fromkeys(f"latency, batch {each.batch}: {each.fallback}" for each in latency if each.fallback)
+    return Result(latency=latency, notes=tuple(notes), nfe=cell.nfe, flops=flops, fit=fit)
 
 
 def execute(job: Job) -> Result:

@@ -8,28 +8,39 @@ read is computed again.
 from __future__ import annotations
 
 import hashlib
+import io
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor
 
 from bench import registry
 from bench.batch import Batch
+from bench.definition import reference_of
+from bench.errors import OutputError
 from bench.metrics.base import Metric, Statistics
 from bench.nfe import Ledger
+from bench.pipelines_teacher import PipelineTeacher
 from bench.sampling import Teacher
-from bench.store import write_durable
+from bench.store import write_pieces
+from bench.suites._pipeline import PipelineSuite
 from bench.suites.base import Suite
+
+FORMAT: Any = np.lib.format  # of .npy files; numpy's stubs leave these functions untyped
 
 
 @lru_cache(maxsize=2)
 def teacher(suite: str, device: str, dtype: str) -> Teacher:
-    """The teacher of a suite's spec."""
-    return Teacher.load(registry.create("suite", suite), device, getattr(torch, dtype))
+    """The teacher of a suite's spec; of a pipeline one that can load released students."""
+    loaded: Suite = registry.create("suite", suite)
+    kind = PipelineTeacher if isinstance(loaded, PipelineSuite) else Teacher
+    return kind.load(loaded, device, getattr(torch, dtype))
 
 
 @lru_cache(maxsize=1)
@@ -40,10 +51,17 @@ def reference(suite: str) -> Batch:
 
 
 @lru_cache(maxsize=64)
-def reference_statistics(suite: str, metric: str) -> Statistics:
-    """A metric's statistics of the reference data."""
+def reference_statistics(suite: str, metric: str) -> Statistics | None:
+    """A metric's statistics of the reference data; None if it compares with none.
+
+    Raises:
+        UsageError: the suite's file of reference statistics does not serve this metric.
+    """
     loaded: Metric[Statistics] = registry.create("metric", metric)
-    return loaded.statistics(reference(suite))
+    if not loaded.needs_reference:
+        return None
+    known = reference_of(registry.create("suite", suite), loaded)
+    return loaded.statistics(reference(suite)) if known is None else loaded.reference(known)
 
 
 @dataclass(frozen=True)
@@ -66,7 +84,7 @@ class SolutionKey:
     def path(self, folder: Path) -> Path:
         """The file of this solution."""
         text = "|".join(map(str, (self.suite, self.suite_revision, self.seed, self.samples, self.dtype)))
-        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.safetensors"
+        return folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.npy"
 
 
 def solution_dtype(dtype: str) -> str:
@@ -74,29 +92,68 @@ def solution_dtype(dtype: str) -> str:
     return "float64" if dtype == "float64" else "float32"
 
 
-def _cached(path: Path, shape: tuple[int, ...]) -> Tensor | None:
+class Solution:
+    """A reference solution that is read as it is needed, so that memory does not grow with the number of samples.
+
+    Args:
+        source: (samples, ...) the whole of it, or the file of ``_solve``.
+    """
+
+    def __init__(self, source: Tensor | Path) -> None:
+        self._source = source
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """(stop - start, ...) on the CPU.
+
+        Raises:
+            OutputError: the file has gone, or is damaged.
+        """
+        if isinstance(self._source, Tensor):
+            return self._source[start:stop]
+        try:
+            shape, dtype, offset = _header(self._source)
+            width = math.prod(shape[1:])
+            skip = offset + start * width * dtype.itemsize
+            rows = np.fromfile(self._source, dtype, (stop - start) * width, offset=skip)
+            return torch.from_numpy(rows.reshape(stop - start, *shape[1:]))
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{self._source} cannot be read ({error}); delete it and run the same command") from error
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape, dtype and where the numbers begin."""
+    with path.open("rb") as file:
+        FORMAT.read_magic(file)
+        shape, _, dtype = FORMAT.read_array_header_1_0(file)
+        return shape, dtype, file.tell()
+
+
+def _is_whole(path: Path, shape: tuple[int, ...]) -> bool:
     try:
-        found = load(path.read_bytes())["solution"]
-    except (OSError, KeyError, SafetensorError):
-        return None
-    return found if tuple(found.shape) == shape else None
+        found, dtype, offset = _header(path)
+        return found == shape and path.stat().st_size == offset + math.prod(shape) * dtype.itemsize
+    except (OSError, ValueError):
+        return False
 
 
 @torch.inference_mode()
-def _solve(key: SolutionKey, device: str) -> Tensor:
+def _solve(key: SolutionKey, device: str) -> Iterator[bytes]:
+    """The file, piece by piece."""
     loaded = teacher(key.suite, device, key.dtype)
     suite = loaded.suite
-    parts = []
+    head = io.BytesIO()
+    description = {"descr": "<f8" if key.dtype == "float64" else "<f4", "fortran_order": False}
+    FORMAT.write_array_header_1_0(head, {**description, "shape": (key.samples, *suite.shape)})
+    yield head.getvalue()
     for start in range(0, key.samples, suite.batch):
         index = range(start, min(start + suite.batch, key.samples))
         x = loaded.initial(key.seed, index)
-        parts.append(suite.solve(loaded.denoiser(index, Ledger()), x).cpu())
-    return torch.cat(parts).contiguous()
+        yield suite.solve(loaded.denoiser(index, Ledger()), x).cpu().contiguous().numpy().tobytes()
 
 
 @lru_cache(maxsize=4)
-def solution(key: SolutionKey, device: str, folder: Path) -> Tensor:
-    """(samples, ...) the reference solution on the CPU: shipped, cached in ``folder``, or computed and cached there.
+def solution(key: SolutionKey, device: str, folder: Path) -> Solution:
+    """The reference solution: shipped, cached in ``folder``, or computed and cached there.
 
     Raises:
         OutputError: the folder cannot be written to.
@@ -104,13 +161,11 @@ def solution(key: SolutionKey, device: str, folder: Path) -> Tensor:
     suite: Suite = registry.create("suite", key.suite)
     shipped = suite.shipped_solution(key.seed, key.samples) if key.dtype == "float32" else None
     if shipped is not None:
-        return shipped
+        return Solution(shipped)
     path = key.path(folder)
-    found = _cached(path, (key.samples, *suite.shape))
-    if found is None:
-        found = _solve(key, device)
-        write_durable(path, save({"solution": found}))
-    return found
+    if not _is_whole(path, (key.samples, *suite.shape)):
+        write_pieces(path, _solve(key, device))
+    return Solution(path)
 
 
 def prepare_solution(key: SolutionKey, device: str, folder: Path) -> None:

@@ -6,7 +6,6 @@ lacks an artifact. So every requested cell ends as exactly one record, whatever 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,14 +13,16 @@ from typing import Any
 from bench import artifacts, registry
 from bench.api import Method, Unsupported
 from bench.cell import Cell
+from bench.definition import gap, metric_id
 from bench.errors import AssetError, UsageError, unknown
-from bench.info import FAMILIES
-from bench.metrics.base import Metric
 from bench.record import Status
 from bench.registry import Entry, InvalidEntry, Kind
+from bench.released import Released
 from bench.request import SAMPLES_LIMIT, Request, check_device, check_dtype
 from bench.revision import revision
 from bench.spec import NAME, Spec, parse, parse_list
+from bench.student_files import identity
+from bench.suites._pipeline import PipelineSuite
 from bench.suites.base import Suite
 
 
@@ -44,12 +45,14 @@ class Plan:
     Attributes:
         suite, spec: the suite and its canonical spec.
         needs_solution: whether a metric compares with the teacher's reference solution.
+        gaps: why a metric will have no number, and how to get one, by its id.
     """
 
     suite: Suite
     spec: str
     cells: tuple[Planned, ...]
     needs_solution: bool
+    gaps: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -77,28 +80,6 @@ def load(kind: Kind, text: str) -> tuple[Any, str]:
     return instance, registry.canonical(kind, spec.name, instance)
 
 
-def metric_id(suite: Suite, suite_spec: str, metric: Metric[Any], spec: str, samples: int) -> str:
-    """The id that carries a metric's definition, such as ``fd:digits-cnn@1a2b3c4d/n=5000/ref=9c0d1e2f``.
-
-    What stands after the colon is what the number depends on: the feature network, or the teacher and its reference
-    solver, or nothing but data; then the number of samples, then the reference data.
-    """
-    if metric.space == "features":
-        space = suite.feature_id()
-    elif metric.space == "solution":
-        digest = hashlib.sha256(f"{suite_spec}|{suite.revision()}".encode()).hexdigest()[:8]
-        space = f"{parse(suite_spec).name}@{digest}"
-    else:
-        space = "samples"
-    reference = f"/ref={suite.reference_id()}" if metric.needs_reference else ""
-    return f"{spec}:{space}/n={samples}{reference}"
-
-
-def metric_spec(identifier: str) -> str:
-    """The spec inside a metric id."""
-    return identifier.partition(":")[0]
-
-
 def select(text: str) -> list[Spec]:
     """The methods a user named: specs, families and ``all``, in that order, before parameters are checked.
 
@@ -110,20 +91,15 @@ def select(text: str) -> list[Spec]:
     for spec in parse_list(text):
         if spec.name in known:
             chosen.append(spec)
-        elif spec.name == "all" or spec.name in FAMILIES:
+        elif spec.name in ("all", *registry.GROUPS):
             if spec.params:
                 raise UsageError(f"{spec.name} is a group of methods and has no parameters; write them behind a method")
-            of_group = [name for name, entry in known.items() if spec.name == "all" or _family(entry) == spec.name]
-            chosen += [Spec(name) for name in of_group]
+            chosen += [Spec(name) for name in registry.methods_of(spec.name)]
         else:
-            raise unknown("method", spec.name, [*known, *FAMILIES, "all"])
+            raise unknown("method", spec.name, [*known, *registry.GROUPS, "all"])
     if not chosen:
         raise UsageError(f"no method is selected by {text!r}; see bench list methods")
     return chosen
-
-
-def _family(entry: Entry) -> str:
-    return entry.info.family if entry.info else ""
 
 
 def method_revision(entry: Entry, method: Method | None) -> str:
@@ -156,6 +132,8 @@ def _artifact(request: Request, suite: Suite, spec: str, item: _Candidate, nfe: 
     """The hash of the artifact a cell needs (empty if none), and why it cannot run without (empty if it can)."""
     if item.method is None:
         return "", ""
+    if isinstance(item.method, Released):
+        return _released(suite, item.method, nfe)
     try:
         if not item.method.artifact_name(nfe):
             return "", ""
@@ -170,13 +148,12 @@ def _artifact(request: Request, suite: Suite, spec: str, item: _Candidate, nfe: 
     return found.sha256, ""
 
 
-def _metrics(request: Request, suite: Suite, spec: str, samples: int) -> tuple[tuple[str, ...], bool]:
+def _metrics(request: Request, suite: Suite) -> dict[str, Any]:
+    """The metrics by their canonical specs."""
     texts = parse_list(request.metrics) if request.metrics is not None else [parse(name) for name in suite.metrics]
     if not texts:
         raise UsageError("at least one metric is needed; see bench list metrics")
-    loaded = [load("metric", str(text)) for text in texts]
-    ids = [metric_id(suite, spec, metric, name, samples) for metric, name in loaded]
-    return tuple(dict.fromkeys(ids)), any(metric.space == "solution" for metric, _ in loaded)
+    return {spec: metric for metric, spec in (load("metric", str(text)) for text in texts)}
 
 
 def _verify(suite: Suite) -> str:
@@ -188,16 +165,26 @@ def _verify(suite: Suite) -> str:
         raise AssetError(f"a file of suite {type(suite).__name__} is missing: {error}; restore it") from error
 
 
+def _released(suite: Suite, method: Released, nfe: int) -> tuple[str, str]:
+    """As ``_artifact`` for a released checkpoint: a hash of its files."""
+    if not isinstance(suite, PipelineSuite):
+        return "", ""
+    try:
+        return identity(method.checkpoint, nfe), ""
+    except Unsupported as error:
+        return "", str(error)
+
+
 _Measurement = tuple[tuple[int, ...], int, tuple[str, ...]]  # seeds, samples, metric ids
 
 
-def _measurements(request: Request, ids: tuple[str, ...], samples: int) -> Iterator[_Measurement]:
+def _measurements(request: Request, suite: Suite, ids: tuple[str, ...], samples: int) -> Iterator[_Measurement]:
     """What is measured of every method and budget: quality, then latency, which needs one seed only."""
     yield request.seeds, samples, ids
     if request.latency:
         from bench.latency.protocol import protocol_id
 
-        protocol = protocol_id(request.device, request.dtype, num_threads=request.latency_threads)
+        protocol = protocol_id(request.device, request.dtype, num_threads=request.latency_threads, suite=suite)
         yield request.seeds[:1], 0, (protocol,)
 
 
@@ -218,10 +205,11 @@ def make_plan(request: Request) -> Plan:
     samples = suite.samples if request.samples is None else request.samples
     if not 1 <= samples <= SAMPLES_LIMIT:
         raise UsageError(f"samples must be from 1 to {SAMPLES_LIMIT}, not {samples}")
-    ids, needs_solution = _metrics(request, suite, spec, samples)
+    metrics = {metric_id(suite, spec, each, name, samples): each for name, each in _metrics(request, suite).items()}
+    gaps = {identifier: sentence for identifier, each in metrics.items() if (sentence := gap(suite, each))}
     found = {(item.spec, nfe): _artifact(request, suite, spec, item, nfe) for item in candidates for nfe in request.nfe}
     cells = []
-    for seeds, count, metrics in _measurements(request, ids, samples):
+    for seeds, count, ids in _measurements(request, suite, tuple(metrics), samples):
         for seed, item, nfe in ((seed, item, nfe) for seed in seeds for item in candidates for nfe in request.nfe):
             artifact, missing = found[item.spec, nfe]
             cell = Cell(
@@ -235,10 +223,11 @@ def make_plan(request: Request) -> Plan:
                 suite_revision=revision_of_suite,
                 method_revision=item.revision,
                 artifact=artifact,
-                metrics=metrics,
+                metrics=ids,
             )
             cells.append(Planned(cell, _verdict(item, missing)))
-    return Plan(suite, spec, tuple(cells), needs_solution)
+    needs_solution = any(each.needs_solution for identifier, each in metrics.items() if identifier not in gaps)
+    return Plan(suite, spec, tuple(cells), needs_solution, gaps)
 
 
 def _verdict(item: _Candidate, missing: str) -> tuple[Status, str] | None:

@@ -59,6 +59,14 @@ class Latency(_Data):
         settled: whether warm-up ended because durations had settled, rather than out of time.
         p50_low, p50_high: 95 % interval of the median, distribution-free.
         peak_memory_bytes: above what was held before the call.
+        mode: eager, graph or compile..., as asked; ``fallback`` says why (a part of) it ran eagerly all the same.
+        rounds: how often the methods of a group took turns.
+        stages: seconds per batch of text_encoder, denoiser, solver and decoder, where there are such.
+        cold_stages: the same of the first call, and what came before it: process, load, compile.
+        memory: bytes: allocated, reserved, nvml_process, nvml_device.
+        power_watts, energy_joules: mean over the timed turns; energy is per batch.
+        samples: one value per run and column; None where the device did not tell.
+        throttled: how many runs had their clocks held down, in all (``any``) and by reason; empty if it is not told.
     """
 
     batch: int
@@ -75,6 +83,16 @@ class Latency(_Data):
     denoiser_share: float | None = None
     peak_memory_bytes: int | None = None
     clocks: dict[str, float | str] = Field(default_factory=dict)
+    mode: str = ""
+    fallback: str = ""
+    rounds: int | None = None
+    stages: dict[str, float] = Field(default_factory=dict)
+    cold_stages: dict[str, float] = Field(default_factory=dict)
+    memory: dict[str, int] = Field(default_factory=dict)
+    power_watts: float | None = None
+    energy_joules: float | None = None
+    samples: dict[str, tuple[float | None, ...]] = Field(default_factory=dict)
+    throttled: dict[str, int] = Field(default_factory=dict)
 
 
 class Record(_Data):
@@ -84,6 +102,8 @@ class Record(_Data):
         id: the cell's id, also the file name.
         reason: why the status is not ok, one sentence.
         stderr: tail of what the worker wrote to stderr, for failures.
+        missing: why a metric has no number and how to get one, by its id.
+        notes: what a reader has to know of how the cell ran, such as a batch that was halved.
         nfe, network_evals, flops: counted per sample.
         seconds: wall clock of the cell in its worker.
         environment: versions, hardware fingerprint, threads.
@@ -97,6 +117,8 @@ class Record(_Data):
     reason: str = ""
     stderr: str = ""
     metrics: dict[str, Measured] = Field(default_factory=dict)
+    missing: dict[str, str] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     latency: tuple[Latency, ...] = ()
     nfe: int | None = None
     network_evals: float | None = None

@@ -20,10 +20,14 @@ from types import ModuleType
 from typing import Any, Literal
 
 from bench.errors import UsageError, unknown
-from bench.info import Info, Paper
+from bench.info import FAMILIES, Info, Paper
 from bench.spec import NAME, Spec, parse
 
 Kind = Literal["method", "suite", "metric"]
+
+RELEASED = "released"
+GROUPS = (*FAMILIES, RELEASED)
+"""Families of methods: those that run on any teacher, and the checkpoints their authors have released."""
 
 _ROOT = Path(__file__).parent
 _FOLDERS: Mapping[Kind, tuple[str, Path]] = {
@@ -153,6 +157,14 @@ def entries(kind: Kind) -> dict[str, Entry]:
     """All entries of a kind by name, without importing any."""
     local = {name: _entry(kind, name, path, "", str(path)) for (of, name), path in _by_path.items() if of == kind}
     return {**_static(kind), **local}
+
+
+def methods_of(group: str) -> list[str]:
+    """The methods of a family; ``all`` are those that run on any teacher, so not the released checkpoints."""
+    found = entries("method").items()
+    if group == "all":
+        return [name for name, item in found if item.info is None or item.info.family != RELEASED]
+    return [name for name, item in found if item.info is not None and item.info.family == group]
 
 
 def entry(kind: Kind, name: str) -> Entry:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import DeviceError, UsageError, unknown
+from bench.quoting import quote
 from bench.registry import Kind, add_path
+from bench.spec import parse
 
 NFE_LIMIT = 1000
 SEED_LIMIT = 2**31 - 1
@@ -24,7 +27,7 @@ class Request:
 
     Attributes:
         suite: spec of the suite.
-        methods: comma-separated specs, families (``bench.info.FAMILIES``) or ``all``.
+        methods: comma-separated specs, families (``bench.registry.GROUPS``) or ``all``.
         nfe, seeds: checked integers, without repetition.
         samples, metrics: the suite's own if None; metrics are specs, the first one ranks.
         dtype, device: of the network.
@@ -44,6 +47,10 @@ class Request:
     artifacts: Path | None = None
     latency: bool = False
     latency_threads: int = 1
+
+    def __post_init__(self) -> None:
+        """Bring the suite to its spec, see ``suite_spec``."""
+        object.__setattr__(self, "suite", suite_spec(self.suite))
 
 
 def integer(text: str, what: str, low: int, high: int) -> int:
@@ -105,6 +112,77 @@ def check_dtype(dtype: str) -> str:
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     return dtype
+
+
+PATHS = ("model", "prompts", "lora", "reference_files", "module", "weights")
+"""Parameters of suites that may name files; in a TOML file they are found beside it."""
+
+
+def suite_spec(text: str) -> str:
+    """The spec of a suite as users may write it.
+
+    ``my-suite.toml``, a file of parameters; ``diffusers:PATH`` or ``diffusers:owner/name``, the quick case; hyphens for
+    underscores in the name; or a spec, which stays as it is.
+
+    Raises:
+        UsageError: the file is missing or not understood.
+    """
+    text = text.strip()
+    if text.endswith(".toml"):
+        return _from_toml(Path(text))
+    if text.startswith("diffusers:"):
+        return f"diffusers[model={quote(text.removeprefix('diffusers:'))}]"
+    name, bracket, rest = text.partition("[")
+    return name.replace("-", "_") + bracket + rest
+
+
+def folder_name(text: str) -> str:
+    """What the folder of a suite's runs is called by default: the stem of its TOML file, or the name of its model.
+
+    Args:
+        text: the suite as ``suite_spec`` takes it.
+    """
+    text = text.strip()
+    if text.endswith(".toml"):
+        return Path(text).stem
+    if text.startswith("diffusers:"):
+        model = text.removeprefix("diffusers:").partition("@")[0].rstrip("/").rpartition("/")[2]
+        return re.sub(r"[^\w.-]+", "-", model).strip(".-") or "diffusers"
+    return parse(suite_spec(text)).name
+
+
+def _from_toml(path: Path) -> str:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"the suite's file {path} cannot be read: {error}") from error
+    name = str(values.pop("suite", "diffusers")).replace("-", "_")
+    pairs = [f"{key}={_value(path, key, value)}" for key, value in values.items()]
+    return f"{name}[{','.join(pairs)}]" if pairs else name
+
+
+def _value(path: Path, key: str, value: object) -> str:
+    """A value of the file as it stands in a spec."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    items = value if isinstance(value, list) else [value]
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", key) or not all(isinstance(item, str | int | float) for item in items):
+        raise UsageError(f"{key} in {path} must be a text, a number, true or false, or a list of these")
+    texts = [str(item) for item in items]
+    if key in PATHS:
+        texts = [_beside(path.parent, text) for text in texts]
+    return quote(";".join(texts))
+
+
+def _beside(folder: Path, text: str) -> str:
+    """A value with the files and folders in it that lie beside the TOML file named by their path.
+
+    A file may stand between a colon and a question mark, as in ``coco2014:captions.json?captions=all``.
+    """
+    if (folder / text).exists():
+        return str(folder / text)
+    parts = re.split("([:?])", text)
+    return "".join(str(folder / part) if part and (folder / part).is_file() else part for part in parts)
 
 
 def add_plugins(plugins: list[str]) -> tuple[tuple[Kind, str], ...]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from bench import environment
 from bench.cell import Cell
+from bench.definition import metric_spec
 from bench.engine.base import Engine, Outcome, Task
 from bench.engine.inprocess import InProcess
 from bench.engine.worker import Setup
@@ -46,10 +47,14 @@ class Session:
 
     def _is_missing(self, cell: Cell) -> bool:
         record = self.records.get(cell.id)
-        return record is None or (self.options.retry_failed and record.status in FAILURES)
+        if record is None or record.missing.keys() - self.plan.gaps.keys():  # what was missing has come
+            return True
+        return self.options.retry_failed and record.status in FAILURES
 
     def compute(self, shown: Display) -> None:
         """Give every missing cell its record."""
+        for identifier, sentence in self.plan.gaps.items():
+            shown.note(f"no {metric_spec(identifier)}: {sentence}")
         for record in self.records.values():
             self.estimate.learn(record)
         for planned in self.todo:
@@ -137,6 +142,8 @@ class Session:
             reason=outcome.reason,
             stderr=outcome.stderr,
             metrics=result.metrics,
+            missing=result.missing,
+            notes=result.notes,
             latency=result.latency,
             nfe=result.nfe,
             network_evals=result.network_evals,

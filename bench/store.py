@@ -6,7 +6,7 @@
     <out>/.scratch/                   what workers print; emptied when a run starts
     <out>/records/<cell id>.json      the record
     <out>/records/<cell id>.npz       arrays beside it: influence vector of the ranking metric, first pictures
-    <out>/reference/<id>.safetensors  reference solutions, a cache
+    <out>/reference/<id>.npy  reference solutions, a cache
 
 A file is written beside its place, flushed to the disk, and renamed: a reader, a crash or a full disk meets the old
 content or the new. A record that cannot be read stops the run with a sentence: it may be all that is left of hours of
@@ -52,19 +52,29 @@ def write_durable(path: Path, data: bytes) -> None:
     Raises:
         OutputError: the folder cannot be written to, or is full; nothing is left behind.
     """
+    write_pieces(path, [data])
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """``write_durable`` for what is too large to be held at once.
+
+    Raises:
+        OutputError: as ``write_durable``.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         reason = f"cannot write {path}: {error.strerror}; free space or give another folder with --out"
         raise OutputError(reason) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def upgrade(data: dict[str, Any], path: Path) -> dict[str, Any]:

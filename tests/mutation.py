@@ -334,7 +334,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the list of mutants is written, JSON")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    names = chosen.methods.split(",") if chosen.methods else sorted(registry.entries("method"))
+    names = chosen.methods.split(",") if chosen.methods else sorted(registry.methods_of("all"))
     rows, totals = [], Counter[int]()
     for name in names:
         item = registry.entry("method", name)

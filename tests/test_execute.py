@@ -13,6 +13,7 @@ import torch
 from bench import execute as module
 from bench import loaded, registry
 from bench.api import Unsupported
+from bench.errors import OutputError
 from bench.execute import Job, Result, WrongCount, execute, probe
 from bench.loaded import SolutionKey, solution
 from bench.nfe import BudgetExceeded
@@ -94,19 +95,30 @@ def test_an_artifact_that_changed_since_planning_is_refused(tmp_path: Path) -> N
 
 def test_the_solution_is_computed_once_and_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     key = SolutionKey("mixture[preset=gaussian]", "r", 0, 6, "float64")
-    first = solution(key, "cpu", tmp_path)
+    whole = solution(key, "cpu", tmp_path).rows(0, 6)
+    assert whole.shape == (6, 4) and whole.dtype == torch.float64
     loaded.solution.cache_clear()
     monkeypatch.setattr(loaded, "_solve", lambda *_: pytest.fail("computed again"))
-    assert torch.equal(solution(key, "cpu", tmp_path), first)
+    again = solution(key, "cpu", tmp_path)
+    assert torch.equal(again.rows(0, 6), whole)
+    assert torch.equal(again.rows(2, 4), whole[2:4])
     assert [path.name for path in tmp_path.iterdir()] == [key.path(tmp_path).name]
 
 
 def test_a_damaged_solution_is_computed_again(tmp_path: Path) -> None:
     key = SolutionKey("mixture[preset=gaussian]", "r", 0, 6, "float64")
-    first = solution(key, "cpu", tmp_path)
+    whole = solution(key, "cpu", tmp_path).rows(0, 6)
+    assert whole.shape == (6, 4) and whole.dtype == torch.float64
     loaded.solution.cache_clear()
     key.path(tmp_path).write_bytes(key.path(tmp_path).read_bytes()[:-8])
-    assert torch.equal(solution(key, "cpu", tmp_path), first)
+    assert torch.equal(solution(key, "cpu", tmp_path).rows(0, 6), whole)
+
+
+def test_a_solution_that_vanished_is_a_sentence(tmp_path: Path) -> None:
+    found = solution(SolutionKey("mixture[preset=gaussian]", "r", 0, 6, "float64"), "cpu", tmp_path)
+    next(tmp_path.iterdir()).unlink()
+    with pytest.raises(OutputError, match="run the same command"):
+        found.rows(0, 1)
 
 
 def test_the_environment_is_stated(tmp_path: Path) -> None:

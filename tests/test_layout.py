@@ -32,6 +32,12 @@ def called(module: ast.Module) -> Iterator[tuple[str, ast.Call]]:
             yield ast.unparse(node.func), node
 
 
+SAVES = {"bench/tiny/training.py", "bench/features/inception.py"}
+REMOTE_CODE = {"bench/pipelines/loading.py"}
+UNPICKLER = "bench/pipelines/unpickle.py"
+"""The one file that reads pickles: by a list of names, in a process of its own, when the user asks for it."""
+
+
 @every_source
 def test_no_file_is_long(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
@@ -46,17 +52,25 @@ def test_every_module_has_a_docstring(path: Path) -> None:
 def test_nothing_dangerous_is_called(path: Path) -> None:
     module = tree(path)
     for name, call in called(module):
-        assert name not in {"eval", "os.system", "os.popen", "torch.load", "torch.save"}, name
+        assert name not in {"eval", "os.system", "os.popen"}, name
+        # PyTorch's own format holds only tensors where it is read so; it is written where a library wants it
+        assert name != "torch.load" or "weights_only=True" in ast.unparse(call), name
+        assert name != "torch.save" or path.relative_to(ROOT).as_posix() in SAVES, name
         # parts of authors' scripts, from the checkout that the user names to bench parity
         assert name != "exec" or path.is_relative_to(ROOT / "bench" / "parity" / "cases"), name
         assert not name.startswith(("pickle.", "marshal.", "shelve.", "joblib.", "dill.")), name
         for keyword in call.keywords:
-            if keyword.arg in ("shell", "allow_pickle", "trust_remote_code"):
+            if keyword.arg in ("shell", "allow_pickle"):
                 assert ast.unparse(keyword.value) == "False", ast.unparse(call)
+            if keyword.arg == "trust_remote_code":  # only where the user has named the code and its revision
+                allowed = path.relative_to(ROOT).as_posix() in REMOTE_CODE
+                assert allowed or ast.unparse(keyword.value) == "False", ast.unparse(call)
 
 
 @every_source
 def test_nothing_dangerous_is_imported(path: Path) -> None:
+    if path.relative_to(ROOT).as_posix() == UNPICKLER:
+        return
     for node in ast.walk(tree(path)):
         names = [a.name for a in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
         module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
@@ -100,8 +114,9 @@ def test_every_method_says_what_it_is_and_where_it_comes_from(path: Path) -> Non
     assert ". " not in info.summary, "one sentence"
     # an equation's number is given where somebody has checked it; a wrong one would be worse than none
     assert info.papers and all(paper.arxiv for paper in info.papers)
-    doc = ast.get_docstring(tree(path))
-    assert doc is not None and any(paper.arxiv in doc for paper in info.papers)
+    if info.family != "released":  # a declaration has no equations; its paper stands in INFO
+        doc = ast.get_docstring(tree(path))
+        assert doc is not None and any(paper.arxiv in doc for paper in info.papers)
 
 
 def tracked() -> list[Path]:
@@ -129,4 +144,4 @@ def test_no_file_names_a_path_of_a_machine() -> None:
 def test_no_large_file_is_tracked() -> None:
     sizes = {path: path.stat().st_size for path in tracked() if path.is_file()}
     assert not [path for path, size in sizes.items() if size > 5 * 2**20]
-    assert sum(size for path, size in sizes.items() if path.suffix == ".safetensors") <= 20 * 2**20
+    assert sum(size for path, size in sizes.items() if path.suffix == ".safetensors") <= 32 * 2**20

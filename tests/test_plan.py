@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench import registry
+from bench.definition import metric_id, metric_spec
 from bench.errors import AssetError, BenchError, DeviceError, ExitCode, UsageError
-from bench.plan import load, make_plan, metric_id, metric_spec, select
+from bench.plan import load, make_plan, select
 from bench.record import Status
 from bench.request import NFE_LIMIT, Request, add_plugins, integers
 from bench.weights import read_verified

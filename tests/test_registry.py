@@ -51,7 +51,13 @@ def test_every_built_in_entry_can_be_loaded(kind: registry.Kind) -> None:
 
 def test_families_are_the_folders_of_methods() -> None:
     found = {entry.info.family for entry in registry.entries("method").values() if entry.info}
-    assert found <= set(FAMILIES)
+    assert found <= set(registry.GROUPS)
+
+
+def test_all_are_the_methods_that_run_on_any_teacher() -> None:
+    released = set(registry.methods_of(registry.RELEASED))
+    assert set(registry.methods_of("all")) == set(registry.entries("method")) - released
+    assert set(registry.methods_of("all")) == {name for group in FAMILIES for name in registry.methods_of(group)}
 
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:

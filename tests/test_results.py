@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.record import Record, Status
-from bench.registry import entries
+from bench.registry import entries, methods_of
 from bench.spec import parse
 from bench.store import current, read_records
 
@@ -35,7 +35,7 @@ def fd(records: list[Record], family: str, nfe: int) -> dict[str, float]:
 def test_every_method_has_a_record_for_each_budget_and_none_failed(records: list[Record]) -> None:
     assert {record.status.value for record in records} <= set(SHIPPED)
     done = {(parse(record.cell.method).name, record.cell.nfe) for record in records if not record.cell.is_latency}
-    assert done >= {(name, nfe) for name in entries("method") for nfe in (1, 2, 4)}
+    assert done >= {(name, nfe) for name in methods_of("all") for nfe in (1, 2, 4)}
 
 
 def test_every_number_has_an_interval_and_a_counted_budget(records: list[Record]) -> None:
@@ -72,7 +72,7 @@ def rows(path: Path) -> dict[str, dict[str, str]]:
 def test_the_table_of_the_readme_is_the_reports(root: Path) -> None:
     """Every cell of its selection of methods and budgets; the report has all of them."""
     report, shown = rows(root / "results" / "digits" / "report" / "table.md"), rows(root / "README.md")
-    assert set(entries("method")) <= {parse(method).name for method in report}
+    assert set(methods_of("all")) <= {parse(method).name for method in report}
     assert len(shown) >= 15
     for method, row in shown.items():
         assert row == {budget: report[method][budget] for budget in row}

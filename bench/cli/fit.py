@@ -12,7 +12,7 @@ import typer
 
 from bench import registry
 from bench.errors import ExitCode, UsageError
-from bench.info import FAMILIES
+from bench.request import suite_spec
 from bench.spec import parse, parse_list
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def command(
     """
     if teacher == bool(methods):
         raise UsageError("say what to fit: either --methods NAMES or --teacher")
+    suite = suite_spec(suite)
     chosen = registry.create("suite", suite)
     if teacher:
         return _teacher(chosen, out / parse(suite).name, seed)
@@ -83,10 +84,9 @@ def _methods(text: str) -> dict[str, Method]:
     chosen: dict[str, Method] = {}
     for spec in parse_list(text):
         names = [str(spec)]
-        if spec.name == "all" or spec.name in FAMILIES:
-            found = registry.entries("method").items()
-            fitted = {name: item.info for name, item in found if item.info and "artifact" in item.info.requires}
-            names = [name for name, info in fitted.items() if spec.name in ("all", info.family)]
+        if spec.name in ("all", *registry.GROUPS):
+            infos = {name: registry.entry("method", name).info for name in registry.methods_of(spec.name)}
+            names = [name for name, info in infos.items() if info is not None and "artifact" in info.requires]
         for name in names:
             method = registry.create("method", name)
             chosen[registry.canonical("method", parse(name).name, method)] = method

@@ -12,8 +12,8 @@ import typer
 from bench import registry
 from bench.cli.source import grids
 from bench.errors import UsageError, unknown
-from bench.info import FAMILIES, Info
-from bench.registry import Entry, Kind
+from bench.info import Info
+from bench.registry import GROUPS, Entry, Kind
 
 KINDS = ("methods", "suites", "metrics", "grids")
 Row = dict[str, str]
@@ -50,15 +50,15 @@ def rows(kind: str, family: str = "") -> list[Row]:
         raise unknown("kind of entry", kind, KINDS)
     if family and kind != "methods":
         raise UsageError(f"{kind} have no families; --family goes with methods")
-    if family and family not in FAMILIES:
-        raise unknown("family", family, FAMILIES)
+    if family and family not in GROUPS:
+        raise unknown("family", family, GROUPS)
     if kind == "grids":
         return [
             {"name": name, "parameters": ", ".join(p.name for p in params), "summary": summary}
             for name, (summary, params) in grids().items()
         ]
     found = map(_row, registry.entries(cast(Kind, kind.removesuffix("s"))).values())
-    order = (*FAMILIES, "")
+    order = (*GROUPS, "")
     chosen = [row for row in found if not family or row["family"] == family]
     return sorted(chosen, key=lambda row: order.index(row["family"]) if row["family"] in order else len(order))
 
@@ -100,7 +100,7 @@ def _complete(words: Sequence[str]) -> Callable[[str], list[str]]:
 
 def command(
     kind: Annotated[str, typer.Argument(help="methods, suites, metrics or grids.", autocompletion=_complete(KINDS))],
-    family: Annotated[str, typer.Option(help=", ".join(FAMILIES) + ".", autocompletion=_complete(FAMILIES))] = "",
+    family: Annotated[str, typer.Option(help=", ".join(GROUPS) + ".", autocompletion=_complete(GROUPS))] = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
 ) -> None:
     """List methods, suites, metrics or grids; nothing is imported, so broken plug-ins are listed with their problem.

@@ -26,6 +26,10 @@ COMMANDS = {
     "fit": "Calibrate or distil a method, or train a suite's teacher.",
     "latency": "Measure latency under the named protocol.",
     "report": "Make tables and figures from records.",
+    "weights": "List, fetch, import or verify weights of feature networks.",
+    "reference": "Build, import or show reference statistics.",
+    "convert": "Make safetensors of a checkpoint that is a pickle.",
+    "vbench": "Set up VBench, score videos, read its results.",
     "doctor": "Check the installation and the machine.",
 }
 
@@ -80,10 +84,10 @@ def _invoked(argv: Sequence[str]) -> str:
     return next((word for word in words if not word.startswith("-")), "")
 
 
-def load(name: str) -> Callable[..., object]:
-    """The function of a command."""
-    function: Callable[..., object] = importlib.import_module(f"bench.cli.{name}").command
-    return function
+def load(name: str) -> Callable[..., object] | typer.Typer:
+    """The function of a command, or the group of a command with commands of its own."""
+    found: Callable[..., object] | typer.Typer = importlib.import_module(f"bench.cli.{name}").command
+    return found
 
 
 def build(argv: Sequence[str]) -> typer.Typer:
@@ -92,7 +96,11 @@ def build(argv: Sequence[str]) -> typer.Typer:
     app.callback()(_root)
     invoked = _invoked(argv)
     for name, summary in COMMANDS.items():
-        app.command(name, short_help=summary)(load(name) if name == invoked else _later)
+        found = load(name) if name == invoked else _later
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=name, short_help=summary)
+        else:
+            app.command(name, short_help=summary)(found)
     return app
 
 

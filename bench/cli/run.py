@@ -17,7 +17,9 @@ def command(
         str, typer.Option(help="Names, name[key=value,...], families (see bench list methods) or all.")
     ] = "all",
     nfe: Annotated[str, typer.Option(help="Evaluations per sample: 1,2,4 or 1-8.")] = "1,2,4",
-    suite: Annotated[str, typer.Option(help="What is generated; parameters in brackets.")] = "digits",
+    suite: Annotated[
+        str, typer.Option(help="What is generated: a name[key=value,...], a TOML file, or diffusers:REPO_OR_FOLDER.")
+    ] = "digits",
     seeds: Annotated[str, typer.Option(help="Seeds of the initial noise: 0,1 or 0-4.")] = "0",
     samples: Annotated[int | None, typer.Option(help="Samples per cell.  [default: the suite's]")] = None,
     batch: Annotated[int | None, typer.Option(help="Samples generated at once.  [default: the suite's]")] = None,
@@ -48,13 +50,14 @@ def command(
       bench run --methods solvers,progressive --nfe 1-8 --seeds 0-2
       bench run --methods 'dpm_solver_pp[order=3,grid=logsnr]' --nfe 8 --no-latency
       bench run --suite 'mixture[preset=gaussian]' --methods ddim,heun --nfe 2,4,8
+      bench run --suite tiny-t2i --methods solvers --nfe 2,4,8
+      bench run --suite my-suite.toml --methods dpm_solver_pp,sdxl_lightning --nfe 4 --device cuda --dtype float16
       bench run --plugin my_solver.py --methods my_solver,ddim --nfe 4
     """
     from bench.cli.report import show
     from bench.environment import cores
     from bench.options import Options
-    from bench.request import NFE_LIMIT, SEED_LIMIT, Request, add_plugins, integers
-    from bench.spec import parse
+    from bench.request import NFE_LIMIT, SEED_LIMIT, Request, add_plugins, folder_name, integers
 
     if memory_limit is not None and memory_limit < 1:
         raise UsageError(f"--memory-limit must be above 0 MiB, not {memory_limit}")
@@ -72,7 +75,7 @@ def command(
         latency_threads=cores(),
     )
     options = Options(
-        out=Path("runs", parse(suite).name) if out is None else out,
+        out=Path("runs", folder_name(suite)) if out is None else out,
         workers=workers,
         batch=batch,
         timeout=timeout,

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from bench import registry
+from bench.cli import released
 from bench.cli.list import plain
 from bench.cli.results import Results, shipped, tables
 from bench.cli.source import Parameter, grids, parameters
@@ -43,6 +44,7 @@ def find(name: str, kind: str = "") -> Entry:
 def as_dict(entry: Entry, results: list[Results]) -> dict[str, Any]:
     """All that ``bench show`` shows, as JSON data."""
     info = entry.info or Info(summary="")
+    card = released.checkpoint_of(entry)
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -52,6 +54,7 @@ def as_dict(entry: Entry, results: list[Results]) -> dict[str, Any]:
         "parameters": [asdict(parameter) for parameter in parameters(entry)],
         "papers": [{**asdict(paper), "bibtex": paper.bibtex} for paper in info.papers],
         "requires": list(info.requires),
+        **({"checkpoint": released.as_dict(card)} if card else {}),
         "source": entry.source,
         "problem": entry.problem,
         "results": [asdict(table) for table in results],
@@ -89,6 +92,8 @@ def as_text(entry: Entry, results: list[Results]) -> str:
     lines += _section("Problem", entry.problem)
     lines += _section("Description", entry.doc)
     lines += _section("Parameters", _parameter_table(parameters(entry)))
+    card = released.checkpoint_of(entry)
+    lines += _section("Checkpoint", released.as_text(card) if card else "")
     lines += _section("Papers", "\n".join(map(_paper, info.papers)))
     lines += _section("BibTeX", "\n".join(paper.bibtex for paper in info.papers))
     lines += _section("Requires", ", ".join(info.requires))
@@ -127,6 +132,7 @@ def command(
     Examples:
       bench show ddim
       bench show dpm_solver_pp --json
+      bench show sdxl_lightning
       bench show digits --results runs/today
     """
     if results is not None and not results.is_dir():

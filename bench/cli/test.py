@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench import registry
-from bench.errors import ExitCode
+from bench.errors import ExitCode, UsageError
 from bench.spec import parse
 
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def command(
       bench test my_solver.py
     """
     spec = resolve(method)
-    registry.load("method", parse(spec).name)
+    name = parse(spec).name
+    registry.load("method", name)
+    if name in registry.methods_of(registry.RELEASED):
+        raise UsageError(f"{name} is a released checkpoint, which runs on its base model only; see bench show {name}")
     from bench.contract import run_checks
 
     outcomes = run_checks(spec)

@@ -27,12 +27,20 @@ class Clock(ABC, Generic[Mark]):
     def seconds(self, start: Mark, end: Mark) -> float:
         """Seconds between two marks; waits until the device has reached the second."""
 
-    def time(self, call: Callable[[], object]) -> float:
-        """Seconds one call takes on an idle device, its queued work included."""
+    def time(self, call: Callable[[], object], beside: Callable[[], object] | None = None) -> float:
+        """Seconds one call takes on an idle device, its queued work included.
+
+        Args:
+            call: what is timed.
+            beside: called when both marks are set, outside what is timed; a device may still be at work then.
+        """
         self.idle()
         start = self.mark()
         call()
-        return self.seconds(start, self.mark())
+        end = self.mark()
+        if beside is not None:
+            beside()
+        return self.seconds(start, end)
 
 
 class HostClock(Clock[int]):

@@ -6,19 +6,19 @@ A ball around a point reaches to its k-th nearest neighbour in the same set; its
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from bench.batch import Batch
-from bench.metrics._features import Rows, at_least, same_width
-from bench.metrics.base import Metric
+from bench.metrics._features import FeatureMetric, Rows, at_least, same_width
 
 Array = NDArray[np.float64]
 CHUNK = 1024
+PAIRS = 2**21
+"""Distances that are held at once."""
 COINCIDE = 1e-13
 """Squared distances below this share of the squared norms are rounding: the points coincide."""
 
@@ -28,18 +28,20 @@ def squared_distances(x: Array, y: Array) -> Iterator[tuple[slice, Array]]:
     centre = y.mean(0)
     x, y = x - centre, y - centre  # what the products of matrices cancel is smaller then
     of_y = (y**2).sum(1)
-    for start in range(0, len(x), CHUNK):
-        rows = slice(start, min(start + CHUNK, len(x)))
+    size = max(16, min(CHUNK, PAIRS // max(1, len(y))))
+    for start in range(0, len(x), size):
+        rows = slice(start, min(start + size, len(x)))
         scale = (x[rows] ** 2).sum(1)[:, None] + of_y
         square = scale - 2 * x[rows] @ y.T
         yield rows, np.where(square < COINCIDE * scale, 0.0, square)
 
 
-@dataclass(frozen=True, eq=False)
 class Balls(Rows):
     """Features and, computed once for each k, their nearest neighbours."""
 
-    _found: dict[int, tuple[NDArray[np.intp], Array]] = field(default_factory=dict, repr=False)
+    @cached_property
+    def _found(self) -> dict[int, tuple[NDArray[np.intp], Array]]:
+        return {}
 
     def neighbours(self, k: int) -> tuple[NDArray[np.intp], Array]:
         """Indices (n, k) of the k nearest others, nearest first, and their squared distances."""
@@ -61,7 +63,7 @@ class Balls(Rows):
         return np.asarray(self.neighbours(k)[1][:, k - 1])
 
 
-class Neighbourhood(Metric[Balls]):
+class Neighbourhood(FeatureMetric[Balls]):
     """What precision, recall, density and coverage have in common.
 
     Attributes:
@@ -69,12 +71,9 @@ class Neighbourhood(Metric[Balls]):
     """
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
-    space: ClassVar[Literal["features", "solution", "samples"]] = "features"
+    rows: ClassVar[type[Rows]] = Balls
 
     k: int = Field(default=5, ge=1)
-
-    def statistics(self, batch: Batch) -> Balls:
-        return Balls.of(batch.features, "features")
 
     def pair(self, statistics: Balls, reference: Balls | None) -> Balls:
         """The reference, once both sets are known to be large enough."""

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from bench.batch import Batch
+from bench.errors import UsageError
+from bench.reference.statistics import Reference
+
+Space = Literal["features", "images", "clips", "solution", "samples"]
 
 
 class Statistics(ABC):
@@ -49,16 +53,45 @@ class Metric(BaseModel, Generic[S]):
     Class attributes:
         better: which way is better.
         label: the name on axes and in tables, such as ``"FD (digits-cnn)"``; ``{features}`` is filled by the suite.
-        space: what the definition depends on, which then stands in the metric's id: ``"features"`` (the feature
-            network), ``"solution"`` (the teacher and the reference solver) or ``"samples"`` (nothing but data).
+        space: what the definition depends on, which then stands in the metric's id: ``"features"`` (the suite's
+            feature network), ``"images"`` or ``"clips"`` (a network of the metric's own on what samples look like),
+            ``"solution"`` (the teacher and the reference solver) or ``"samples"`` (nothing but data).
+        needs_reference: whether it compares with reference data.
+        needs_solution_images: whether it compares with the teacher's own pictures from the same noise.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     better: ClassVar[Literal["lower", "higher"]]
     label: ClassVar[str]
-    space: ClassVar[Literal["features", "solution", "samples"]]
+    space: ClassVar[Space]
     needs_reference: ClassVar[bool] = True
+    needs_solution_images: ClassVar[bool] = False
+
+    @property
+    def needs_solution(self) -> bool:
+        """Whether it compares with the teacher's reference solution from the same noise."""
+        return self.space == "solution" or self.needs_solution_images
+
+    def network_id(self) -> str:
+        """Name, weights and preprocessing of the metric's own network; empty if it has none."""
+        return ""
+
+    def weights(self) -> tuple[str, ...]:
+        """Names in the manifest of weights that it needs, see ``bench.weightstore``."""
+        return ()
+
+    def problem(self) -> str:
+        """Why it cannot run on this machine, weights apart, and what to do; empty if it can."""
+        return ""
+
+    def reference(self, reference: Reference) -> S:
+        """Statistics of reference data that are only known by their file.
+
+        Raises:
+            UsageError: they were made by another extractor, or lack what this metric needs.
+        """
+        raise UsageError(f"{type(self).__name__} cannot be computed from a file of reference statistics")
 
     @abstractmethod
     def statistics(self, batch: Batch) -> S:

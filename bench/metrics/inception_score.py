@@ -1,4 +1,4 @@
-r"""Inception score with the suite's own classifier: confident on each sample, varied over all of them.
+r"""Inception score, with the suite's own classifier or Inception: confident on each sample, varied over all of them.
 
 ``IS = exp( mean_i KL(p_i || mean_j p_j) )`` (Salimans et al. 2016, arXiv 1606.03498, Sec. 4), over all samples at once.
 The influence of sample i on log IS is ``KL(p_i || p) - log IS``: moving the mean p contributes nothing of first order.
@@ -12,10 +12,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from bench.batch import Batch
+from bench.errors import UsageError
+from bench.features.base import extract
 from bench.info import Info, Paper
-from bench.metrics._features import Rows, at_least
+from bench.metrics._features import FeatureMetric, Rows, at_least
 from bench.metrics._intervals import around, standard_error
-from bench.metrics.base import Estimate, Metric
+from bench.metrics.base import Estimate
 
 INFO = Info(
     summary="Inception score of the suite's classifier: the exponential of the mutual information of sample and class.",
@@ -33,16 +35,21 @@ INFO = Info(
 )
 
 
-class InceptionScore(Metric[Rows]):
-    """Between 1 and the number of classes."""
+class InceptionScore(FeatureMetric[Rows]):
+    """Between 1 and the number of classes; over all samples at once, where others average the scores of ten parts."""
 
     better: ClassVar[Literal["lower", "higher"]] = "higher"
     label: ClassVar[str] = "IS ({features})"
-    space: ClassVar[Literal["features", "solution", "samples"]] = "features"
+    rows: ClassVar[type[Rows]] = Rows
     needs_reference: ClassVar[bool] = False
 
     def statistics(self, batch: Batch) -> Rows:
-        return Rows.of(batch.probs, "class probabilities")
+        network = self.extractor()
+        if network is None:
+            return Rows.of(batch.probs, "class probabilities")
+        if "probs" not in network.outputs:
+            raise UsageError(f"{network.name} is not a classifier; write inception_score[features=inception]")
+        return Rows.of(extract(network, batch, "probs"), "class probabilities")
 
     def value(self, statistics: Rows, reference: Rows | None) -> Estimate:
         at_least(1, statistics)

@@ -13,14 +13,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.batch import Batch
 from bench.info import Info, Paper
-from bench.metrics._features import Rows, at_least, same_width
+from bench.metrics._features import FeatureMetric, Rows, at_least, same_width
 from bench.metrics._intervals import around, standard_error
-from bench.metrics.base import Estimate, Metric
+from bench.metrics._kernels import cubic, row_means, row_means_of_others
+from bench.metrics.base import Estimate
 
 INFO = Info(
     summary="Unbiased squared maximum mean discrepancy of features with a cubic polynomial kernel.",
@@ -36,23 +33,6 @@ INFO = Info(
     requires=("features",),
 )
 
-Array = NDArray[np.float64]
-CHUNK = 1024
-
-
-def row_means(x: Array, y: Array) -> Array:
-    """(n,): mean over rows of y (m, d) of ``k(x_i, y_j)``, in chunks of x (n, d)."""
-    width = x.shape[1]
-    chunks = (x[i : i + CHUNK] @ y.T / width + 1 for i in range(0, len(x), CHUNK))
-    return np.concatenate([(part * part * part).mean(1) for part in chunks])
-
-
-def row_means_of_others(x: Array) -> Array:
-    """(n,): mean over j != i of ``k(x_i, x_j)``."""
-    n, width = x.shape
-    own = ((x**2).sum(1) / width + 1) ** 3
-    return np.asarray((n * row_means(x, x) - own) / (n - 1))
-
 
 class KernelRows(Rows):
     """Features and, for the reference, the mean of their own kernel, computed once."""
@@ -60,25 +40,22 @@ class KernelRows(Rows):
     @cached_property
     def own_mean(self) -> float:
         """``mean_{i != j} k(x_i, x_j)``."""
-        return float(row_means_of_others(self.double).mean())
+        return float(row_means_of_others(cubic, self).mean())
 
 
-class KID(Metric[KernelRows]):
+class KID(FeatureMetric[KernelRows]):
     """The unbiased estimate over all pairs; intervals hold its expectation for this reference."""
 
     better: ClassVar[Literal["lower", "higher"]] = "lower"
     label: ClassVar[str] = "KID ({features})"
-    space: ClassVar[Literal["features", "solution", "samples"]] = "features"
-
-    def statistics(self, batch: Batch) -> KernelRows:
-        return KernelRows.of(batch.features, "features")
+    rows: ClassVar[type[Rows]] = KernelRows
 
     def value(self, statistics: KernelRows, reference: KernelRows | None) -> Estimate:
         other = same_width(statistics, reference)
         assert isinstance(other, KernelRows)
         at_least(2, statistics, other)
-        within = row_means_of_others(statistics.double)
-        across = row_means(statistics.double, other.double)
+        within = row_means_of_others(cubic, statistics)
+        across = row_means(cubic, statistics, other)
         value = float(within.mean() + other.own_mean - 2 * across.mean())
         influence = 2 * (within - across)
         influence -= influence.mean()

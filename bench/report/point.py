@@ -9,7 +9,6 @@ from functools import cache
 
 from bench import registry
 from bench.errors import BenchError
-from bench.info import FAMILIES
 from bench.record import FitCost, Latency, Measured, Record, Status
 from bench.spec import parse
 
@@ -23,7 +22,7 @@ def family(method: str) -> str:
         entry = registry.entries("method").get(parse(method).name)
     except BenchError:
         return OTHER
-    return entry.info.family if entry and entry.info and entry.info.family in FAMILIES else OTHER
+    return entry.info.family if entry and entry.info and entry.info.family in registry.GROUPS else OTHER
 
 
 def combine(values: Sequence[Measured]) -> Measured | None:

@@ -14,8 +14,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.info import FAMILIES
 from bench.record import Measured, Record, Status
+from bench.registry import GROUPS
 from bench.report.point import OTHER, Point, family
 
 
@@ -51,7 +51,7 @@ class Section:
     @property
     def methods(self) -> list[str]:
         """Names by family, then alphabetically."""
-        order = (*FAMILIES, OTHER)
+        order = (*GROUPS, OTHER)
         return sorted({p.method for p in self.points}, key=lambda name: (order.index(self.family(name)), name))
 
     def family(self, method: str) -> str:

@@ -46,6 +46,7 @@ def _marks(table: TextTable, point: Point, wanted: int) -> str:
     used = {record.nfe for record in point.ok if record.nfe is not None}
     if used and used != {point.nfe}:
         texts.append(f"used {max(used)} of {point.nfe} evaluations")
+    texts += [note for record in point.ok for note in record.notes]
     extra = {record.network_evals for record in point.ok if record.network_evals is not None}
     if extra and extra != {float(point.nfe)} and used and extra != {float(max(used))}:
         texts.append(f"{plain(max(extra))} network evaluations per sample")
@@ -57,7 +58,13 @@ def _value(table: TextTable, point: Point | None, metric: str, wanted: int) -> s
         return MISSING
     if point.status is not Status.OK:
         return f"{point.status} {''.join(table.note(reason) for reason in reasons(point))}"
-    return with_interval(point.value(metric)) + _marks(table, point, wanted)
+    return _measured(table, point, metric) + _marks(table, point, wanted)
+
+
+def _measured(table: TextTable, point: Point, metric: str) -> str:
+    """A number with its interval, or a dash with the reason why there is none."""
+    gaps = dict.fromkeys(record.missing[metric] for record in point.ok if metric in record.missing)
+    return with_interval(point.value(metric)) + "".join(f" {table.note(gap)}" for gap in gaps)
 
 
 def _latency_headers(batches: list[int]) -> list[str]:
@@ -85,7 +92,7 @@ def _ranked_cells(table: TextTable, section: Section, row: Row) -> list[str]:
         MISSING if row.rank is None else str(row.rank),
         point.method,
         _value(table, point, section.metric, wanted),
-        *(with_interval(point.value(metric)) for metric in section.metrics[1:]),
+        *(_measured(table, point, metric) for metric in section.metrics[1:]),
         *_latency_cells(point, batches(section)),
         *([count(fit.fit_evals if fit else None), plain(fit.fit_seconds if fit else None)] if _fitted(section) else []),
     ]

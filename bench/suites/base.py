@@ -6,7 +6,7 @@ import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +16,7 @@ from bench.api import Unsupported
 from bench.batch import Batch
 from bench.denoiser import Denoiser
 from bench.process import Process
+from bench.reference.statistics import Reference
 from bench.weights import read_verified
 
 Network = Callable[..., Tensor]  # (x (B, ...), sigma (B,), label (B,)) -> x0_hat (B, ...)
@@ -35,12 +36,28 @@ class Suite(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    sigma_min: ClassVar[float]
-    sigma_max: ClassVar[float]
-    process: ClassVar[Process]
-    samples: ClassVar[int]
-    batch: ClassVar[int] = 500
-    metrics: ClassVar[tuple[str, ...]]
+    if TYPE_CHECKING:  # class attributes of some suites, properties or parameters of others
+
+        @property
+        def sigma_min(self) -> float: ...
+
+        @property
+        def sigma_max(self) -> float: ...
+
+        @property
+        def process(self) -> Process: ...
+
+        @property
+        def samples(self) -> int: ...
+
+        @property
+        def batch(self) -> int: ...
+
+        @property
+        def metrics(self) -> tuple[str, ...]: ...
+
+    else:
+        batch: ClassVar[int] = 500
     trainable: ClassVar[bool] = False
 
     @property
@@ -79,6 +96,14 @@ class Suite(BaseModel):
     @abstractmethod
     def reference(self) -> Batch:
         """The reference data, all of it, with features."""
+
+    def references(self) -> tuple[Reference, ...]:
+        """Files of reference statistics, for metrics with a network of their own.
+
+        Raises:
+            AssetError: a file is missing or damaged.
+        """
+        return ()
 
     @abstractmethod
     def describe(self, samples: Tensor, label: Tensor) -> Batch:

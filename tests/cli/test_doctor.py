@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from bench.cli import checks
+from bench.cli.doctor import told
 from bench.cli.main import main
+from bench.latency.nvml import Reading
 
 
 def test_doctor_tells_facts_and_checks_as_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,3 +58,27 @@ def test_a_damaged_artifact_is_found(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written_to_fails(tmp_path: Path) -> None:
     assert checks.writable(tmp_path).passed
     assert not checks.writable(tmp_path / "none").passed
+
+
+class FakeMeter:
+    def __init__(self, reading: Reading) -> None:
+        self.read = lambda: reading
+
+
+@pytest.mark.parametrize(
+    ("meter", "text"),
+    [
+        (None, "pip install nvidia-ml-py"),
+        (
+            FakeMeter(Reading(0.0, sm_mhz=1980, watts=90.5, celsius=40, mask=0x44, joules=1.0)),
+            "1980 MHz, 90.5 W, 40 C, clocks held down by: power_cap, thermal_hardware",
+        ),
+        (FakeMeter(Reading(0.0, mask=0x1)), "clocks held down by: nothing, no energy counter"),
+        (FakeMeter(Reading(0.0)), "no energy counter"),
+    ],
+)
+def test_what_a_device_tells_is_shown(meter: object, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.latency.protocol.meter_for", lambda device: meter)
+    (found,) = told("cuda").values()
+    assert found.endswith(text)
+    assert told("cpu") == {}

@@ -45,3 +45,24 @@ def test_latency_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_bad_input(options: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["latency", "--suite", "mixture", *options]) == 2
     assert part in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--mode", "graph"], "--device cuda"),
+        (["--mode", "compil"], "did you mean compile"),
+        (["--resolutions", "512"], "one size only"),
+        (["--batches", "2,x"], "batches must be an integer"),
+    ],
+)
+def test_modes_and_sizes_that_cannot_be(options: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency", "--suite", "mixture", "--methods", "ddim", *options]) == 2
+    assert part in capsys.readouterr().err
+
+
+def test_a_mode_that_falls_back_says_so_in_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["latency", "--methods", "ddim", "--nfe", "2", *QUICK, "--mode", "compile", "--rounds", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "latency-v2/cpu" in text and "mode=compile" in text
+    assert "denoise ms" in text and "not a torch.nn.Module" in text

@@ -15,7 +15,7 @@ from bench import registry
 from bench.cli.list import plain, rows
 from bench.errors import UsageError
 from bench.grids import ENDS, GRIDS
-from bench.info import FAMILIES
+from bench.registry import GROUPS
 
 
 def installed(kind: registry.Kind) -> set[str]:
@@ -38,7 +38,7 @@ def test_grids_read_from_source_are_the_grids_there_are() -> None:
     assert set(ENDS) == {"zero", "append", "sigma_min"}  # what `bench show karras` says of `end`
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", GROUPS)
 def test_a_family_is_what_its_methods_say(family: str) -> None:
     entries = registry.entries("method")
     expected = {name for name, entry in entries.items() if entry.info and entry.info.family == family}
@@ -46,7 +46,7 @@ def test_a_family_is_what_its_methods_say(family: str) -> None:
 
 
 def test_methods_are_grouped_by_family_in_the_order_of_families() -> None:
-    order = [FAMILIES.index(row["family"]) for row in rows("methods")]
+    order = [GROUPS.index(row["family"]) for row in rows("methods")]
     assert order == sorted(order)
 
 

@@ -19,7 +19,7 @@ from bench.contract_checks import CHECKS
 from bench.parity.base import Case, Setup, Unavailable
 from bench.rng import SampleNoise
 
-NAMES = sorted(registry.entries("method"))
+NAMES = sorted(registry.methods_of("all"))
 # settings whose code differs from that of the defaults
 SETTINGS = [
     "ddim[eta=1.0]",

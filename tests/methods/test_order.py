@@ -21,7 +21,7 @@ SETTINGS = [
     *(f"unipc[order={order},variant={variant}]" for order in (1, 2, 3) for variant in ("bh1", "bh2")),
     *(f"deis[variant={variant},order={order}]" for order in (1, 2, 3) for variant in ("tab", "rhoab", "logrho")),
 ]
-SOLVERS = [name for name in sorted(registry.entries("method")) if issubclass(registry.load("method", name), Solver)]
+SOLVERS = [name for name in sorted(registry.methods_of("all")) if issubclass(registry.load("method", name), Solver)]
 DECLARED = [spec for spec in [*SOLVERS, *SETTINGS] if create("method", spec).declared_order is not None]
 
 

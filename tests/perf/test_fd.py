@@ -8,7 +8,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-from bench.metrics.fd import Moments, distance
+from bench.metrics._frechet import Moments, distance
 
 
 def features(seed: int) -> Tensor:

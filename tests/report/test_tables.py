@@ -16,6 +16,7 @@ from bench.report.sections import Section, sections
 from bench.report.terminal import fit, show
 from bench.report.texttable import ranked_table, summary_table
 from bench.report.timing_table import latency_tables
+from bench.report.write import write_report
 
 
 @pytest.fixture
@@ -52,6 +53,31 @@ def test_ranked_values(small: tuple[Section, Results]) -> None:
     assert table.rows[0] == ["1", "progressive", "7.9 [7.4, 8.4]", dash, dash, dash, dash, "12\u202f800", "2.50"]
     assert table.rows[1][:4] == ["2", "ddim", "20.0 [19.5, 20.5]", "0.50 [0.48, 0.52]"]
     assert table.rows[1][4:] == ["4.00", "80.0", "800", dash, dash]
+
+
+def test_a_gap_is_a_dash_that_says_why_and_a_note_is_shown(tmp_path: Path) -> None:
+    missing = {ACCURACY: "weights x are not here; run bench weights fetch x"}
+    halved = "generating 8 samples at once ran out of GPU memory, so 4 were"
+    records = [
+        record(cell("ddim", 1), {FD: measured(20.0, 0.5)}, missing=missing, notes=(halved,)),
+        record(cell("heun", 1), {FD: measured(30.0, 0.5)}, missing=missing),
+    ]
+    results = load(write(tmp_path, records))
+    table = ranked_table(sections(results.records)[0], 1, results)
+    assert [row[2:4] for row in table.rows] == [["20.0 [19.5, 20.5] [1]", "– [2]"], ["30.0 [29.5, 30.5]", "– [2]"]]
+    assert table.notes == [halved, missing[ACCURACY]]
+
+
+@pytest.mark.parametrize("command", ["table", "files"])
+def test_a_run_whose_ranking_metric_has_no_number_is_reported_all_the_same(tmp_path: Path, command: str) -> None:
+    records = [record(cell("ddim", nfe), {}, missing={FD: "no weights", ACCURACY: "none"}) for nfe in (1, 2)]
+    results = load(write(tmp_path, records))
+    if command == "files":
+        write_report(tmp_path)
+        assert "no weights" in (tmp_path / "report" / "table.md").read_text()
+        return
+    table = ranked_table(sections(results.records)[0], 1, results)
+    assert table.rows[0][:4] == ["–", "ddim", "– [1]", "– [2]"]
 
 
 def test_footers_state_where_numbers_come_from(small: tuple[Section, Results]) -> None:

@@ -1,0 +1,1 @@
+"""Pipelines of diffusers as teachers: ``docs/my-diffusers-model.md``."""

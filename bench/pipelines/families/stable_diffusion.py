@@ -1,0 +1,45 @@
+"""Stable Diffusion 1.x and 2.x: one CLIP text encoder, a U-Net that predicts noise or v, latents of a VAE.
+
+Rombach et al. 2021, arXiv 2112.10752. Latent consistency models (arXiv 2310.04378) have the same parts and a network
+that is told the guidance scale in place of two evaluations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.pipelines.base import Condition
+from bench.pipelines.unet import LatentUNetPipeline
+
+
+class StableDiffusion(LatentUNetPipeline):
+    """The text-to-image pipeline; the safety checker and the watermark are no part of a benchmark and are not run."""
+
+    classes = ("StableDiffusionPipeline",)
+    default_guidance = 7.5
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Condition:
+        text, _ = self.pipe.encode_prompt(list(prompts), self.device, 1, False)
+        return {"text": text}
+
+
+class LatentConsistency(StableDiffusion):
+    """A distilled Stable Diffusion whose network is told the guidance scale."""
+
+    classes = ("LatentConsistencyModelPipeline",)
+    guidance = "embedded"
+    default_guidance = 8.5
+
+    def arguments(self, condition: Condition) -> tuple[Tensor | None, dict[str, Any]]:
+        text = condition["text"]
+        width = self.pipe.unet.config.time_cond_proj_dim
+        if width is None:
+            return text, {}
+        scale = torch.full((len(text),), self.scale - 1)  # the pipeline's own convention: its w is the scale less one
+        told = self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width)
+        return text, {"timestep_cond": told.to(text)}

@@ -1,0 +1,134 @@
+"""A network of one's own: a Python file that makes it, its weights, and what it was trained to do.
+
+``docs/my-own-network.md``. In a TOML file::
+
+    suite = "network"
+    module = "my_model.py:make_model"
+    weights = "my_model.safetensors"
+    trained_on = "edm"
+    prediction = "x0"
+    size = "3x32x32"
+    classes = 10
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from bench.errors import AssetError, UsageError
+from bench.info import Info
+from bench.pipelines.base import Pipeline, Settings
+from bench.pipelines.content import sha256
+from bench.pipelines.raw import Kind, PredictionName, ProcessName, RawNetwork, load_module, parse_reference
+from bench.quoting import unquote
+from bench.reference.statistics import Reference
+from bench.suites._pipeline import PipelineSuite
+from bench.suites._values import Quoted, Specs, read_references, split
+
+INFO = Info(
+    summary="Your own torch.nn.Module, with the process it was trained on.",
+    requires=("network",),
+)
+
+
+class Network(PipelineSuite):
+    """Generate with a network of one's own.
+
+    Attributes:
+        module: ``path.py:function``; the function returns the ``torch.nn.Module``.
+        weights: a safetensors file; empty if the function loads them.
+        trained_on: the process: ``edm``, ``vp_linear``, ``vp_cosine``, ``ve``, ``flow`` or ``ddpm``.
+        prediction: ``eps``, ``x0``, ``v``, ``velocity``, or ``edm`` for a network inside EDM's preconditioning.
+        size: of one sample, such as ``3x32x32``.
+        classes: the network is called with labels 0..classes-1, and ``classes`` for none.
+        guidance_scale: 1 is without guidance.
+        lowest, highest: noise levels that differ from the process's own.
+        sigma_data, time_scale: see ``bench.pipelines.raw.Kind``.
+        samples, batch_size, metrics, reference_files, solution_steps: as in the suite ``diffusers``.
+    """
+
+    module: Quoted
+    weights: Quoted = ""
+    trained_on: ProcessName
+    prediction: PredictionName
+    size: Quoted
+    classes: int = Field(default=0, ge=0)
+    guidance_scale: float = Field(default=1.0, ge=0)
+    lowest: float | None = Field(default=None, gt=0)
+    highest: float | None = Field(default=None, gt=0)
+    sigma_data: float = Field(default=0.5, gt=0)
+    time_scale: float = 1.0
+    samples: int = Field(default=1000, ge=1)
+    batch_size: int = Field(default=100, ge=1)
+    metrics: Annotated[tuple[str, ...], BeforeValidator(split), AfterValidator(Specs)] = Specs(("rmse",))
+    reference_files: Quoted = ""
+    solution_steps: int = Field(default=100, ge=2)
+
+    @property
+    def batch(self) -> int:
+        """Samples at once."""
+        return self.batch_size
+
+    @property
+    def reference_steps(self) -> int:
+        return self.solution_steps
+
+    @property
+    def kind(self) -> Kind:
+        """What the network was trained to do.
+
+        Raises:
+            UsageError: the size is not understood.
+        """
+        parts = unquote(self.size).lower().split("x")
+        if not all(part.isdecimal() and int(part) for part in parts):
+            raise UsageError(f"size must be numbers with x between them, such as 3x32x32, not {unquote(self.size)}")
+        return Kind(
+            process=self.trained_on,
+            prediction=self.prediction,
+            shape=tuple(map(int, parts)),
+            classes=self.classes,
+            lowest=self.lowest,
+            highest=self.highest,
+            sigma_data=self.sigma_data,
+            time_scale=self.time_scale,
+        )
+
+    def family(self) -> type[Pipeline]:
+        return RawNetwork
+
+    def open(self, device: torch.device, dtype: torch.dtype) -> Pipeline:
+        module, decoder = load_module(unquote(self.module), unquote(self.weights))
+        settings = Settings(guidance_scale=self.guidance_scale)
+        return RawNetwork(module.to(device, dtype), self.kind, settings, decoder)
+
+    def texts(self) -> tuple[str, ...]:
+        return tuple(map(str, range(self.classes))) or ("",)
+
+    def content(self) -> str:
+        path, _ = parse_reference(unquote(self.module))
+        try:
+            files = [sha256(file) for file in (path, *([Path(unquote(self.weights))] if self.weights else []))]
+        except OSError as error:
+            raise AssetError(f"a file of the network is missing: {error.filename}; check the path") from error
+        parts = [
+            *files,
+            repr(self.kind),
+            unquote(self.module).rpartition(":")[2],
+            str(self.guidance_scale),
+            str(self.solution_steps),
+        ]
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+    def references(self) -> tuple[Reference, ...]:
+        return read_references(self.reference_files)
+
+    def verify(self) -> None:
+        """The files are there and the declaration is possible; nothing is loaded."""
+        self.content()
+        self.kind.schedule()

@@ -1,0 +1,1 @@
+"""Released students: one declaration for each checkpoint; see ``bench.released``."""

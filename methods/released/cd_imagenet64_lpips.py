@@ -1,0 +1,56 @@
+"""OpenAI's consistency model by distillation on ImageNet 64 x 64 with LPIPS, one or two steps.
+
+arXiv 2303.01469; ``bench show cd_imagenet64_lpips`` says how it is run.
+"""
+
+from __future__ import annotations
+
+from bench.released import Checkpoint, Info, Paper, Released
+
+INFO = Info(
+    summary="OpenAI's consistency model by distillation on ImageNet 64 x 64 with LPIPS, one or two steps.",
+    family="released",
+    papers=(
+        Paper(
+            title="Consistency Models",
+            authors="Yang Song and Prafulla Dhariwal and Mark Chen and Ilya Sutskever",
+            year=2023,
+            arxiv="2303.01469",
+            code="openai/consistency_models",
+        ),
+    ),
+    requires=("diffusers", "weights"),
+)
+
+
+class CDIMAGENET64LPIPS(Released):
+    """The checkpoint and what its authors prescribe.
+
+    Attributes:
+        guidance_scale: replaces the authors' scale; None keeps it.
+    """
+
+    checkpoint = Checkpoint(
+        repository="openai/diffusers-cd_imagenet64_lpips",
+        revision="6056b9c8f0d58ec79773caffcf74d220825055ae",
+        kind="unet",
+        files={0: "unet"},
+        base=("openai/diffusers-cd_imagenet64_lpips",),
+        pipelines=("ConsistencyModelPipeline",),
+        licence="mit",
+        sampler="consistency",
+        timesteps={1: (80.0,), 2: (80.0, 1.382368)},
+        unit="sigma",
+        guidance_scale=1.0,
+        start="scaled",
+        sigma_floor=0.002,
+        clip=True,
+        source={
+            "settings": "https://github.com/openai/consistency_models/blob/main/scripts/launch.sh",
+            "revision": (
+                "https://huggingface.co/openai/diffusers-"
+                "cd_imagenet64_lpips/tree/6056b9c8f0d58ec79773caffcf74d220825055ae"
+            ),
+        },
+        note="The suite is the same repository: its teacher is the student itself.",
+    )

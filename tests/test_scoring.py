@@ -1,0 +1,109 @@
+"""Scores of a cell: what cannot be had is a stated gap, what does not fit is done in halves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import registry
+from bench.cell import Cell
+from bench.definition import gap, metric_id
+from bench.plan import load
+from bench.request import add_plugins
+from bench.scoring import Behind, Scores
+from bench.suites.base import Suite
+
+PLUGINS = Path(__file__).parent / "faults" / "plugins"
+METRICS = ("mean_norm", "tool_gone", "tool_dies", "heavy")
+
+
+@pytest.fixture
+def suite(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Suite]:
+    monkeypatch.setattr(registry, "_by_path", {})
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    add_plugins([f"metric:{PLUGINS / name}.py" for name in METRICS])
+    yield load("suite", "mixture")[0]
+
+
+def scores(suite: Suite, *metrics: str) -> Scores:
+    ids = []
+    for text in metrics:
+        metric, spec = load("metric", text)
+        ids.append(metric_id(suite, "mixture", metric, spec, 8))
+    cell = Cell(
+        suite="mixture",
+        method="ddim",
+        nfe=1,
+        seed=0,
+        samples=8,
+        suite_revision="",
+        method_revision="",
+        metrics=tuple(ids),
+    )
+    return Scores(cell, suite)
+
+
+def test_a_metric_without_its_weights_is_a_gap_that_says_how_to_get_them(suite: Suite) -> None:
+    found = scores(suite, "mean_norm", "tool_gone")
+    found.add(range(8), torch.ones(8, 2), None)
+    assert [identifier.partition(":")[0] for identifier, *_ in found.values()] == ["mean_norm"]
+    (sentence,) = found.gaps.values()
+    assert "bench weights fetch" in sentence
+    assert sentence == gap(suite, load("metric", "tool_gone")[0])
+
+
+@pytest.mark.parametrize("when", ["statistics", "value"])
+def test_a_metric_whose_tool_dies_is_a_gap_and_costs_no_other(suite: Suite, when: str) -> None:
+    found = scores(suite, f"tool_dies[when={when}]", "mean_norm")
+    for start in (0, 4):
+        found.add(range(start, start + 4), torch.ones(4, 2), None)
+    (kept,) = list(found.values())
+    assert kept[0].startswith("mean_norm") and kept[2].value == pytest.approx(2**0.5)
+    assert list(found.gaps.values()) == [f"the worker died in {when}"]
+
+
+def test_scoring_that_does_not_fit_is_done_in_halves_with_the_same_numbers(suite: Suite) -> None:
+    samples = torch.arange(16.0).view(8, 2)
+    whole, halves = scores(suite, "mean_norm"), scores(suite, "mean_norm", "heavy[fits=2]")
+    whole.add(range(8), samples, None)
+    first = halves.add(range(8), samples, None)
+    assert len(first.samples) == 2
+    values = {identifier.partition(":")[0]: estimate.value for identifier, _, estimate in halves.values()}
+    assert values["heavy"] == 8
+    assert [estimate.value for *_, estimate in whole.values()] == [pytest.approx(values["mean_norm"], rel=1e-12)]
+    assert halves.notes == [
+        "scoring 8 samples at once ran out of GPU memory, so 4 were",
+        "scoring 4 samples at once ran out of GPU memory, so 2 were",
+    ]
+
+
+def test_on_the_cpu_nothing_runs_behind_the_back() -> None:
+    seen: list[int] = []
+    with Behind(torch.device("cpu")) as behind:
+        behind.submit(lambda samples: seen.append(len(samples)), torch.ones(3))
+        assert seen == [3]
+        behind.wait()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_scoring_sees_finished_samples_and_its_errors_surface() -> None:
+    device = torch.device("cuda")
+    seen: list[float] = []
+    with torch.inference_mode(), Behind(device) as behind:
+        for value in range(3):
+            samples = torch.full((2000, 2000), float(value), device=device)
+            for _ in range(20):
+                samples = samples + 1
+            behind.submit(lambda samples: seen.append(float(samples.mean())), samples)
+        behind.wait()
+        assert seen == [20.0, 21.0, 22.0]
+
+        def fail(samples: torch.Tensor) -> None:
+            raise ValueError("scoring failed")
+
+        behind.submit(fail, torch.ones(1, device=device))
+        with pytest.raises(ValueError, match="scoring failed"):
+            behind.wait()
