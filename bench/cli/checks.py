@@ -64,6 +64,9 @@ def _entries() -> Iterator[Check]:
 
 def _suite(name: str) -> Check:
     try:
+        required = [key for key, field in registry.load("suite", name).model_fields.items() if field.is_required()]
+        if required:
+            return Check(f"suite {name}", True, f"needs {', '.join(required)}", "its files are what they should be")
         suite = registry.create("suite", name)
         suite.verify()
         return Check(f"suite {name}", True, f"revision {suite.revision()}", "its files are what they should be")

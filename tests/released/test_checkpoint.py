@@ -60,7 +60,7 @@ def test_a_declaration_is_complete(path: Path) -> None:
         ({"files": {2: "two.safetensors"}}, "no file for 1"),
         ({"repository": "../name"}, "pattern"),
         ({"files": {0: "../../etc/passwd.safetensors"}}, "not inside the repository"),
-        ({"lora": "/tmp/a.safetensors"}, "not inside the repository"),
+        ({"lora": "/srv/a.safetensors"}, "not inside the repository"),
         ({"sampler": "heun"}, "sampler"),
         ({"colour": "red"}, "colour"),
     ],
