@@ -7,6 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from bench.errors import UsageError
+
+
+class Lacking(UsageError, ValueError):
+    """A batch does not have what a metric needs; the metric is then a stated gap, and the others have numbers."""
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -55,8 +55,10 @@ def gap(suite: Suite, metric: Metric[Any]) -> str:
     """Why a metric has no number on a suite, and how to get one; empty if nothing stands in the way."""
     sentences = list(filter(None, (metric.problem(), *missing(metric.weights()))))
     if metric.needs_reference and metric.network_id() and reference_of(suite, metric) is None:
-        sentences.append(
-            f"the suite has no reference statistics made by {metric.network_id()}; "
-            "make them with bench reference build and name the file in the suite's reference"
+        remedy = (
+            "make them with bench reference build and name the file in its reference_files"
+            if "reference_files" in type(suite).model_fields
+            else "take a metric in the suite's own features, such as fd"
         )
+        sentences.append(f"the suite has no reference statistics made by {metric.network_id()}; {remedy}")
     return " ".join(sentences)

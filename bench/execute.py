@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import artifacts, loaded, registry
+from bench import artifacts, loaded, preview, registry
 from bench.api import Method
-from bench.batch import Batch
 from bench.cell import Cell
 from bench.environment import describe
 from bench.features.base import use_device
@@ -31,7 +30,7 @@ from bench.loaded import SolutionKey, solution_dtype
 from bench.metrics.base import Estimate, Metric
 from bench.nfe import Ledger
 from bench.record import FitCost, Latency, Measured
-from bench.released import Released
+from bench.released.method import Released
 from bench.sampling import Teacher
 from bench.scoring import Behind, Scores
 from bench.shrink import batches
@@ -39,7 +38,6 @@ from bench.spec import parse
 from bench.suites.base import Suite
 
 PROBE = 2  # samples, as some methods treat a batch of one differently; fewer where a batch is smaller
-PREVIEW = 10  # pictures kept of each cell
 
 
 @dataclass(frozen=True)
@@ -146,15 +144,6 @@ def warm_up() -> None:
         torch.ones(1, 1) @ torch.ones(1, 1)
 
 
-def _preview(suite: Suite, batch: Batch) -> NDArray[np.uint8] | None:
-    """(n, C, H, W) the first samples as pictures, quantised once, half to even."""
-    images = suite.images(batch.samples[:PREVIEW])
-    if images is None:
-        return None
-    pictures: NDArray[np.uint8] = (images * 255).round().to(torch.uint8).numpy()
-    return pictures
-
-
 @torch.inference_mode()
 def run_quality(job: Job) -> Result:
     """Generate and score the samples of a cell.
@@ -174,7 +163,7 @@ def run_quality(job: Job) -> Result:
     scores = Scores(cell, suite)
     solution = loaded.solution(solution_key(cell), cell.device, job.reference) if scores.need_solution else None
     notes: list[str] = []
-    previews: list[NDArray[np.uint8] | None] = []
+    arrays: dict[str, NDArray[Any]] = {}
     rows = 0
 
     def generate(index: range) -> Tensor:
@@ -188,7 +177,7 @@ def run_quality(job: Job) -> Result:
         def call(samples: Tensor) -> None:
             batch = scores.add(index, samples, solution)
             if index.start == 0:
-                previews.append(_preview(suite, batch))
+                arrays.update(preview.arrays(suite, batch))
 
         return call
 
@@ -201,7 +190,8 @@ def run_quality(job: Job) -> Result:
         behind.wait()
     results = list(scores.values())
     influence = results[0][2].influence if results and results[0][0] == cell.metrics[0] else None
-    arrays = {"influence": None if influence is None else influence.astype(np.float32), "preview": previews[0]}
+    if influence is not None:
+        arrays["influence"] = influence.astype(np.float32)
     return Result(
         metrics={identifier: _measured(suite, metric, estimate) for identifier, metric, estimate in results},
         missing=scores.gaps,
@@ -210,7 +200,7 @@ def run_quality(job: Job) -> Result:
         network_evals=rows / cell.samples,
         flops=flops,
         fit=fit,
-        arrays={name: array for name, array in arrays.items() if array is not None},
+        arrays=arrays,
     )
 
 

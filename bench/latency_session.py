@@ -20,7 +20,7 @@ from bench.latency.protocol import Contender, Run, default_budget, measure_group
 from bench.latency.timing import Budget
 from bench.plan import Plan, Planned, make_plan
 from bench.record import Record, Status
-from bench.released import Released
+from bench.released.method import Released
 from bench.request import Request
 from bench.sampling import Teacher
 from bench.spec import Spec, parse

@@ -26,7 +26,7 @@ from bench.definition import reference_of
 from bench.errors import OutputError
 from bench.metrics.base import Metric, Statistics
 from bench.nfe import Ledger
-from bench.pipelines_teacher import PipelineTeacher
+from bench.released.teacher import PipelineTeacher
 from bench.sampling import Teacher
 from bench.store import write_pieces
 from bench.suites._pipeline import PipelineSuite

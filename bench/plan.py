@@ -17,11 +17,11 @@ from bench.definition import gap, metric_id
 from bench.errors import AssetError, UsageError, unknown
 from bench.record import Status
 from bench.registry import Entry, InvalidEntry, Kind
-from bench.released import Released
+from bench.released.files import identity
+from bench.released.method import Released
 from bench.request import SAMPLES_LIMIT, Request, check_device, check_dtype
 from bench.revision import revision
 from bench.spec import NAME, Spec, parse, parse_list
-from bench.student_files import identity
 from bench.suites._pipeline import PipelineSuite
 from bench.suites.base import Suite
 

@@ -2,7 +2,8 @@
 
 A cell's cost is taken to be ``rate * samples * (nfe + OVERHEAD)``: sampling grows with the evaluations, scoring does
 not. The rate is learnt for each method from cells that have finished, earlier runs included; until a method has one,
-it is the mean of the others.
+it is the mean of the others. Latency cells, which draw no samples to score, have rates of their own in the same way;
+until one has finished, each is taken to last ``LATENCY_SECONDS``.
 """
 
 from __future__ import annotations
@@ -20,15 +21,18 @@ from bench.cell import Cell
 from bench.record import Record, Status
 
 OVERHEAD = 3.0  # scoring a sample, in evaluations
-LATENCY_SAMPLES = 1000  # a latency cell draws none of its own; it costs seconds, as a cell of about this size does
+LATENCY_SECONDS = 3.0
 
 
-def _kind(cell: Cell) -> str:
-    return f"latency {cell.method}" if cell.is_latency else cell.method
+Kind = tuple[bool, str]  # whether of latency, and the method
+
+
+def _kind(cell: Cell) -> Kind:
+    return cell.is_latency, cell.method
 
 
 def _work(cell: Cell) -> float:
-    return (LATENCY_SAMPLES if cell.is_latency else cell.samples) * (cell.nfe + OVERHEAD)
+    return (1 if cell.is_latency else cell.samples) * (cell.nfe + OVERHEAD)
 
 
 class Estimate:
@@ -42,8 +46,8 @@ class Estimate:
     def __init__(self, cells: Iterable[Cell], workers: int) -> None:
         self._left = {cell.id: cell for cell in cells}
         self._workers = workers
-        self._seconds: defaultdict[str, float] = defaultdict(float)
-        self._work: defaultdict[str, float] = defaultdict(float)
+        self._seconds: defaultdict[Kind, float] = defaultdict(float)
+        self._work: defaultdict[Kind, float] = defaultdict(float)
         self._done = 0.0
 
     def learn(self, record: Record) -> None:
@@ -59,10 +63,13 @@ class Estimate:
         self._done += record.seconds or 0.0
 
     def _cost(self, cell: Cell) -> float | None:
-        kind, work = _kind(cell), sum(self._work.values())
-        if self._work[kind]:
-            return self._seconds[kind] / self._work[kind] * _work(cell)
-        return sum(self._seconds.values()) / work * _work(cell) if work else None
+        kinds = [_kind(cell)]
+        if not self._work[kinds[0]]:
+            kinds = [kind for kind in self._work if kind[0] == cell.is_latency]
+        work = sum(self._work[kind] for kind in kinds)
+        if work:
+            return sum(self._seconds[kind] for kind in kinds) / work * _work(cell)
+        return LATENCY_SECONDS if cell.is_latency else None
 
     def seconds(self) -> float | None:
         """Wall clock until the end; None before anything is known."""

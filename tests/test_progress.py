@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 
 from bench.cell import Cell
-from bench.progress import OVERHEAD, Bar, Estimate, Lines, clock, display
+from bench.progress import LATENCY_SECONDS, OVERHEAD, Bar, Estimate, Lines, clock, display
 from bench.record import Record, Status
 
 
-def cell(method: str, nfe: int) -> Cell:
+def cell(method: str, nfe: int, *, latency: bool = False) -> Cell:
+    metrics = ("latency-v1/cpu",) if latency else ("m",)
     return Cell(
-        suite="s", method=method, nfe=nfe, seed=0, samples=100, suite_revision="", method_revision="", metrics=("m",)
+        suite="s", method=method, nfe=nfe, seed=0, samples=100, suite_revision="", method_revision="", metrics=metrics
     )
 
 
@@ -36,6 +37,17 @@ def test_the_estimate_is_exact_when_cost_follows_the_model() -> None:
     for item, rate in [(item, 0.001) for item in fast[1:]] + [(item, 0.01) for item in slow[1:]]:
         estimate.finish(ended(item, rate))
     assert (estimate.seconds(), estimate.share()) == (0.0, 1.0)
+
+
+def test_cells_of_latency_are_estimated_apart_from_the_others() -> None:
+    timed = [cell("a", 1, latency=True), cell("a", 5, latency=True), cell("b", 5, latency=True)]
+    estimate = Estimate([cell("a", 1), cell("a", 5), *timed], workers=2)
+    assert estimate.seconds() is None
+    estimate.finish(ended(cell("a", 1), 10.0))  # thousands of seconds, which say nothing of latency
+    assert estimate.seconds() == pytest.approx(10 * 100 * (5 + OVERHEAD) / 2 + 3 * LATENCY_SECONDS)
+    estimate.finish(ended(cell("a", 5), 10.0))
+    estimate.finish(ended(timed[0], 0.01))  # and one of latency says all of the next
+    assert estimate.seconds() == pytest.approx(2 * 0.01 * 100 * (5 + OVERHEAD))
 
 
 def test_earlier_runs_teach() -> None:

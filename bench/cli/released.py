@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bench.checkpoint import Checkpoint, read
 from bench.registry import Entry
+from bench.released.checkpoint import Checkpoint, read
 
 
 def checkpoint_of(entry: Entry) -> Checkpoint | None:

@@ -67,7 +67,7 @@ def _section(title: str, body: str) -> Iterator[str]:
 
 
 def _parameter_table(found: Iterable[Parameter]) -> str:
-    return plain([asdict(parameter) for parameter in found])
+    return plain([asdict(parameter) | {"default": parameter.default or "required"} for parameter in found])
 
 
 def _paper(paper: Paper) -> str:

@@ -26,6 +26,12 @@ def _group(context: typer.Context) -> None:
     """VBench 0.1.5 (arXiv 2311.17982), run by itself in an environment of its own.
 
     It lives in $BENCH_VBENCH, or ~/.cache/fewstep-bench/vbench-0.1.5; setup is the only command that uses the network.
+
+    \b
+    Examples:
+      bench vbench setup --minimal
+      bench vbench evaluate clips/
+      bench run --suite moving_digits --methods ddim --metrics 'vbench[dimension=temporal_flickering]'
     """
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())

@@ -22,7 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.errors import UsageError
 from bench.weightstore import lock
 from bench.weightstore.store import entry, find
@@ -178,7 +178,7 @@ def extract(extractor: Extractor, batch: Batch, output: str = "") -> Tensor:
         AssetError, UsageError: as for ``network``.
     """
     if batch.images is None:
-        raise ValueError(f"{extractor.name} needs images, which the suite does not give")
+        raise Lacking(f"{extractor.name} needs images, which the suite does not give")
     if extractor.id not in batch.extracted:
         batch.extracted[extractor.id] = apply(network(extractor), batch.images)
     found: dict[str, Tensor] = batch.extracted[extractor.id]

@@ -14,6 +14,7 @@ from bench.suites.base import Suite
 V1, V2 = "latency-v1", "latency-v2"
 BATCHES = (1, 64)
 STAGED_BATCHES = (1, 4)  # a pipeline's sample costs as much as thousands of digits
+STAGED_BATCHES_CPU = (1,)  # and on a CPU, as many seconds
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ def settings_for(suite: Suite | None, device: str, batches: Sequence[int] | None
         raise UsageError("mode graph records CUDA graphs; use it with --device cuda, or another mode")
     staged = isinstance(suite, Staged)
     version = V2 if on_cuda or staged or mode != EAGER else V1
-    sizes = batches if batches is not None else STAGED_BATCHES if staged else BATCHES
-    return Settings(tuple(sizes), mode, version)
+    own = BATCHES if not staged else STAGED_BATCHES if on_cuda else STAGED_BATCHES_CPU
+    return Settings(tuple(own if batches is None else batches), mode, version)
 
 
 def settings(identifier: str) -> Settings:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from torch import Tensor
+if TYPE_CHECKING:  # a report knows the stages, and needs no torch
+    from torch import Tensor
 
 TEXT_ENCODER, DENOISER, SOLVER, DECODER = "text_encoder", "denoiser", "solver", "decoder"
+STAGES = (TEXT_ENCODER, DENOISER, SOLVER, DECODER)
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.errors import UsageError
 from bench.features import named
 from bench.features.base import Extractor, extract
@@ -81,7 +81,7 @@ class Rows(Statistics):
             ValueError: there is no such tensor.
         """
         if values is None:
-            raise ValueError(f"this metric needs {what}, which the suite does not give")
+            raise Lacking(f"this metric needs {what}, which the suite does not give")
         return cls(values.detach().cpu().flatten(1).numpy())
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.features.base import Extractor, extract, network
 from bench.features.clip import ClipNetwork
 from bench.metrics._features import Rows, at_least
@@ -65,7 +65,7 @@ def captions(batch: Batch) -> tuple[str, ...]:
         ValueError: it has none.
     """
     if batch.prompts is None:
-        raise ValueError("this metric needs prompts, which the suite does not give")
+        raise Lacking("this metric needs prompts, which the suite does not give")
     return batch.prompts
 
 

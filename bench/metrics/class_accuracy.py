@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.info import Info
 from bench.metrics._features import Rows, at_least
 from bench.metrics._intervals import wilson
@@ -28,7 +28,7 @@ class ClassAccuracy(Metric[Rows]):
 
     def statistics(self, batch: Batch) -> Rows:
         if batch.probs is None or batch.label is None:
-            raise ValueError("class accuracy needs class probabilities and labels, which the suite does not give")
+            raise Lacking("class accuracy needs class probabilities and labels, which the suite does not give")
         hit = batch.probs.argmax(1).cpu() == batch.label.cpu()
         return Rows.of(hit[:, None].double(), "hits")
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.features.base import extract, network
 from bench.features.clip import NAME, ClipNetwork, OpenClip
 from bench.info import Info, Paper
@@ -125,7 +125,7 @@ class ClipScore(Metric[Pairs]):
         wanted = self.extractor()
         if wanted is None:
             if GIVEN not in batch.extracted:
-                raise ValueError("the suite has no CLIP model; write clip_score[model=ViT-L-14,checkpoint=openai]")
+                raise Lacking("the suite has no CLIP model; write clip_score[model=ViT-L-14,checkpoint=openai]")
             images, given = batch.extracted[GIVEN]
             return images, given
         images = extract(wanted, batch)

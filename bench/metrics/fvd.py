@@ -16,7 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.errors import AssetError, UsageError
 from bench.features.base import Extractor, Network, exactly, network, require
 from bench.features.state import read_state
@@ -154,7 +154,7 @@ class FVD(Frechet):
 
     def statistics(self, batch: Batch) -> Moments:
         if batch.clips is None:
-            raise ValueError("fvd needs clips, which the suite does not give")
+            raise Lacking("fvd needs clips, which the suite does not give")
         found = self.extractor()
         if found.id not in batch.extracted:
             batch.extracted[found.id] = logits(network(found), batch.clips)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.features.base import network
 from bench.features.image_reward import ImageReward, RewardNetwork
 from bench.info import Info, Paper
@@ -39,7 +39,7 @@ class ImageRewardMetric(ScoreMetric):
     def scores(self, batch: Batch) -> Tensor:
         prompts = captions(batch)
         if batch.images is None:
-            raise ValueError("image_reward needs images, which the suite does not give")
+            raise Lacking("image_reward needs images, which the suite does not give")
         judge = network(self.extractor())
         assert isinstance(judge, RewardNetwork)
         return judge.scores(batch.images, prompts)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.errors import UsageError
 from bench.features.base import network
 from bench.features.lpips import Lpips, LpipsNetwork
@@ -52,7 +52,7 @@ class LPIPS(ScoreMetric):
 
     def scores(self, batch: Batch) -> Tensor:
         if batch.images is None or batch.solution_images is None:
-            raise ValueError("lpips needs images and the teacher's images from the same noise")
+            raise Lacking("lpips needs images and the teacher's images from the same noise")
         if batch.images.shape != batch.solution_images.shape:
             raise ValueError(
                 f"images are {tuple(batch.images.shape)}, the teacher's {tuple(batch.solution_images.shape)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.info import Info
 from bench.metrics._features import Rows, at_least
 from bench.metrics._intervals import around, standard_error
@@ -29,7 +29,7 @@ class RMSE(Metric[Rows]):
 
     def statistics(self, batch: Batch) -> Rows:
         if batch.raw is None or batch.solution is None:
-            raise ValueError("rmse needs samples before quantisation and the reference solution from the same noise")
+            raise Lacking("rmse needs samples before quantisation and the reference solution from the same noise")
         if batch.raw.shape != batch.solution.shape:
             raise ValueError(f"samples are {tuple(batch.raw.shape)}, their solutions {tuple(batch.solution.shape)}")
         difference = batch.raw.detach().cpu().double() - batch.solution.detach().cpu().double()

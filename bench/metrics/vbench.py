@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, field_validator
 
-from bench.batch import Batch
+from bench.batch import Batch, Lacking
 from bench.errors import OutputError
 from bench.info import Info, Paper
 from bench.metrics._intervals import around, standard_error
@@ -49,7 +49,7 @@ class Folder:
         from bench.video import write_clips
 
         if batch.clips is None:
-            raise ValueError("vbench needs clips, which the suite does not give")
+            raise Lacking("vbench needs clips, which the suite does not give")
         try:
             self.path = Path(tempfile.mkdtemp(prefix="bench-clips-"))
         except OSError as error:

@@ -59,8 +59,9 @@ class Pipeline(ABC):
 
     Class attributes:
         classes: the class names in ``model_index.json`` that it handles.
-        guidance: ``cfg`` (two evaluations, against the null condition), ``embedded`` (the network is told the scale),
-            or ``none``.
+        guidance: ``cfg`` (two evaluations, against the null condition, at scales above 1), ``embedded`` (the network
+            is told the scale), or ``none``.
+        interpolates: whether scales below 1 lead towards the null condition; in most pipelines they mean no guidance.
         text: whether conditioning is text; otherwise prompts are class numbers, or nothing (``unconditional``).
         video: whether samples are clips.
         default_guidance: the scale of the pipeline's own ``__call__``.
@@ -75,6 +76,7 @@ class Pipeline(ABC):
 
     classes: ClassVar[tuple[str, ...]]
     guidance: ClassVar[Guidance] = "cfg"
+    interpolates: ClassVar[bool] = False
     text: ClassVar[bool] = True
     video: ClassVar[bool] = False
     default_guidance: ClassVar[float] = 1.0
@@ -131,6 +133,11 @@ class Pipeline(ABC):
         """The guidance scale in use: the user's, or the pipeline's default."""
         chosen = self.settings.guidance_scale
         return self.default_guidance if chosen is None else chosen
+
+    @property
+    def weight(self) -> float:
+        """w of ``D_u + w (D_c - D_u)``; 1, one evaluation, where the pipeline's own call would make only one."""
+        return self.scale if self.guidance == "cfg" and (self.scale > 1 or self.interpolates) else 1.0
 
     @property
     def device(self) -> torch.device:

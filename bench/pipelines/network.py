@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.denoiser import Guided, per_sample
 from bench.pipelines.base import Condition, Pipeline
@@ -47,6 +47,11 @@ class PipelineNetwork:
         offloaded = getattr(pipeline.pipe, "_all_hooks", None)  # of accelerate
         self._lock = threading.RLock() if offloaded else None
         self.touch()
+
+    @property
+    def module(self) -> nn.Module:
+        """The network that is called at every step; modes of the latency protocol compile it."""
+        return self.pipeline.denoiser
 
     def touch(self) -> None:
         """Note that this network is the last one in use."""

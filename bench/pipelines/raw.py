@@ -91,6 +91,7 @@ class RawNetwork(Pipeline):
 
     classes = ()
     text = False
+    interpolates = True
 
     def __init__(
         self, module: nn.Module, kind: Kind, settings: Settings, decoder: Callable[[Tensor], Tensor] | None = None

@@ -99,3 +99,25 @@ class LatentUNetPipeline(UNetPipeline):
         finally:
             if upcast:
                 vae.to(dtype=torch.float16)
+
+
+class TextUNetPipeline(LatentUNetPipeline):
+    """A latent U-Net with text, which is told the guidance scale where it was distilled to be (LCM, arXiv 2310.04378)."""
+
+    @property
+    def told_width(self) -> int | None:
+        """Of the embedding of the scale; None where the network is not told."""
+        width: int | None = self.pipe.unet.config.get("time_cond_proj_dim")
+        return width
+
+    @property
+    def weight(self) -> float:
+        return super().weight if self.told_width is None else 1.0
+
+    def told_scale(self, text: Tensor) -> dict[str, Tensor]:
+        """The U-Net's argument of the scale for the rows of ``text``; empty where it is not told."""
+        width = self.told_width
+        if width is None:
+            return {}
+        scale = torch.full((len(text),), self.scale - 1)  # the pipelines' own convention: w is the scale less one
+        return {"timestep_cond": self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width).to(text)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from bench.report import curves, pareto, samples, style
+from bench.report import clips, curves, pareto, samples, style
 from bench.report.chosen import remark
 from bench.report.load import Results
 from bench.report.provenance import lines
@@ -50,4 +50,13 @@ def draw(section: Section, slug: str, results: Results, folder: Path) -> tuple[l
                     files += style.save(figure, folder / f"{kind}-{slug}{suffix}", text)
         if figure is not None:
             captions.append(f"{kind}-{slug}: {text}")
-    return files, captions
+    return files + _clips(section, slug, results, folder), captions
+
+
+def _clips(section: Section, slug: str, results: Results, folder: Path) -> list[Path]:
+    with style.look(style.PAGE):
+        played = clips.frames(section, results, style.PAGE)
+    if not played:
+        return []
+    text = " ".join(["Clips from the same noise.", *lines(section, (section.metric,), latency=False, ranks=False)])
+    return [clips.save(played, folder / f"clips-{slug}.gif", text)]

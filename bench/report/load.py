@@ -34,6 +34,10 @@ class Results:
         """(n, C, H, W) the first samples of a record's cell as pictures; None if there are none."""
         return read_array(self.out, record.id, "preview")
 
+    def clips(self, record: Record) -> NDArray[np.uint8] | None:
+        """(n, F, C, H, W) the first samples of a record's cell as small clips; None if there are none."""
+        return read_array(self.out, record.id, "clips")
+
 
 def load(out: Path) -> Results:
     """Read the records of a folder.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.record import Record
 from bench.report.chosen import chosen
 from bench.report.load import Results
 from bench.report.numbers import MISSING
@@ -17,10 +19,12 @@ from bench.report.style import COLUMN, GREY, INK, font_size, measure, wrap
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 HEADER = 0.18  # inches above the first row
 GAP = 0.05  # inches between budgets, and between rows
 SHOWN = {True: 8, False: 5}  # samples per cell on a page and in a column
+Key = tuple[str, int]  # method, NFE
 
 
 def strip(preview: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
@@ -34,16 +38,27 @@ def strip(preview: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
     return joined
 
 
-def _previews(section: Section, results: Results) -> dict[tuple[str, int], NDArray[np.uint8]]:
-    """Pictures by method and NFE, of the first seed."""
+def by_cell(section: Section, read: Callable[[Record], NDArray[np.uint8] | None]) -> dict[Key, NDArray[np.uint8]]:
+    """Pictures or clips by method and NFE, of the first seed.
+
+    Args:
+        read: what lies beside a record.
+    """
     seed = min(record.cell.seed for point in section.points for record in point.records)
     found = {}
     for point in section.points:
         record = next((record for record in point.ok if record.cell.seed == seed), None)
-        preview = results.preview(record) if record else None
+        preview = read(record) if record else None
         if preview is not None and len(preview):
             found[point.method, point.nfe] = preview
     return found
+
+
+def shown(found: Iterable[NDArray[np.uint8]], width: float) -> int:
+    """How many samples stand side by side in a cell: fewer of wide ones."""
+    *_, height, breadth = next(iter(found)).shape
+    wanted = SHOWN[width > COLUMN] * min(1.0, height / breadth)
+    return min(max(2, int(wanted)), min(len(each) for each in found))
 
 
 def _absent(point: Point | None) -> str:
@@ -52,16 +67,23 @@ def _absent(point: Point | None) -> str:
 
 def figure(section: Section, results: Results, width: float) -> Figure | None:
     """The figure at a width in inches; None if the suite has no pictures."""
-    found = _previews(section, results)
+    found = by_cell(section, results.preview)
     if not found:
         return None
+    count = shown(found.values(), width)
+    return sheet_of({key: strip(preview, count) for key, preview in found.items()}, section, width)[0]
+
+
+def sheet_of(
+    strips: Mapping[Key, NDArray[np.uint8]], section: Section, width: float
+) -> tuple[Figure, dict[Key, AxesImage]]:
+    """Strips (H, L, 3) of equal size by method and NFE; the figure and its pictures, whose data may be replaced."""
     points = font_size(width)
-    methods = [m for m in chosen(section, section.metric) if any((m, nfe) in found for nfe in section.nfe)]
+    methods = [m for m in chosen(section, section.metric) if any((m, nfe) in strips for nfe in section.nfe)]
     labels = {method: wrap(method, points, 0.3 * width) for method in methods}
     column = max(measure(text, points)[0] for text in labels.values()) + 2 * MARGIN + 0.04
-    count = min(SHOWN[width > COLUMN], min(len(preview) for preview in found.values()))
     breadth = (width - column - MARGIN + GAP) / len(section.nfe) - GAP
-    height, long, _ = strip(next(iter(found.values())), count).shape
+    height, long, _ = next(iter(strips.values())).shape
     tall = breadth * height / long
     pitch = [max(tall, measure(labels[method], points)[1]) + GAP for method in methods]
     sheet = Sheet(width, HEADER + sum(pitch) + MARGIN, footer_text(section))
@@ -71,17 +93,19 @@ def figure(section: Section, results: Results, width: float) -> Figure | None:
         )
     axes = sheet.axes(0, 0, width, sheet.height - sheet.foot)
     top = sheet.height - sheet.foot - HEADER
+    drawn = {}
     for method, step in zip(methods, pitch, strict=True):
         middle = top - step / 2
         sheet.text(MARGIN, middle, labels[method], color=INK, gid=f"label {method}")
         for i, nfe in enumerate(section.nfe):
             left = column + i * (breadth + GAP)
-            if (method, nfe) in found:
+            if (method, nfe) in strips:
                 extent = (left, left + breadth, middle - tall / 2, middle + tall / 2)
-                axes.imshow(strip(found[method, nfe], count), interpolation="none", aspect="auto", extent=extent)
+                image = axes.imshow(strips[method, nfe], interpolation="none", aspect="auto", extent=extent)
+                drawn[method, nfe] = image
             else:
                 sheet.text(left, middle, _absent(section.at(method, nfe)), color=GREY, gid=f"absent {method} {nfe}")
         top -= step
     axes.set(xlim=(0, width), ylim=(0, sheet.height - sheet.foot))
     axes.set_axis_off()
-    return sheet.fig
+    return sheet.fig, drawn

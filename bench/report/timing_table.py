@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from bench.latency.stages import STAGES
 from bench.record import Latency, Record, Status
 from bench.report.numbers import MISSING, milliseconds, plain
 from bench.report.ranking import reasons_of
@@ -22,14 +23,17 @@ def latency_tables(records: Iterable[Record]) -> list[TextTable]:
 def _latency_table(suite: str, protocol: str, records: Sequence[Record]) -> TextTable:
     headers = ["method", "NFE", "batch", "p50 ms", "images/s", "p90 ms", "p99 ms", "cold ms", "runs"]
     headers += ["in denoiser", "peak MiB"]
+    staged = any(entry.stages for record in records for entry in record.latency)
+    headers += [f"{name.replace('_', ' ')} ms" for name in STAGES] if staged else []
     table = TextTable(f"{suite}, latency", headers, footer=[f"Protocol: {protocol}; p50 with its 95 % interval."])
     newest = {(record.cell.method, record.cell.nfe): record for record in records}
     for (method, nfe), record in newest.items():
         if record.status is not Status.OK:
             marks = " ".join(map(table.note, reasons_of([record])))
-            table.rows.append([method, str(nfe), MISSING, f"{record.status} {marks}", *[MISSING] * 7])
+            table.rows.append([method, str(nfe), MISSING, f"{record.status} {marks}", *[MISSING] * (len(headers) - 4)])
         for entry in record.latency:
-            table.rows.append([method, str(nfe), *_latency_numbers(entry)])
+            stages = [milliseconds(entry.stages.get(name)) for name in STAGES] if staged else []
+            table.rows.append([method, str(nfe), *_latency_numbers(entry), *stages])
     return table
 
 

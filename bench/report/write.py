@@ -7,6 +7,7 @@
     quality-SUITE[-column].png|svg    metric against NFE; for the page's width and for one column
     pareto-SUITE...                   metric against latency
     samples-SUITE...                  samples from the same noise
+    clips-SUITE.gif                   the same in motion, where samples are clips
     captions.txt                      what each figure shows and where its numbers come from
     .inputs                           hash of what the report was made from; the same hash is not written again
 """
@@ -138,7 +139,7 @@ def _produce(found: Sequence[Section], results: Results, folder: Path) -> list[P
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}; give another folder") from error
     if (folder / ".inputs").is_file():  # figures of an earlier report that this one may not have
-        _remove(path for kind in ("quality", "pareto", "samples") for path in folder.glob(f"{kind}-*.*"))
+        _remove(path for kind in ("quality", "pareto", "samples", "clips") for path in folder.glob(f"{kind}-*.*"))
         _remove([folder / ".inputs"])
     from bench.report.figures import draw
 

@@ -104,9 +104,7 @@ class PipelineSuite(Suite):
         return _network(self, device, dtype)
 
     def bind(self, network: Network, label: Tensor) -> Denoiser:
-        pipeline = self.pipeline
-        scale = pipeline.scale if pipeline.guidance == "cfg" else 1.0
-        return GuidedRows(network, label, null=len(self.texts()), guidance_scale=scale)
+        return GuidedRows(network, label, null=len(self.texts()), guidance_scale=self.pipeline.weight)
 
     @torch.inference_mode()
     def describe(self, samples: Tensor, label: Tensor) -> Batch:
@@ -150,7 +148,7 @@ class PipelineSuite(Suite):
         pipeline = self.pipeline
         with torch.inference_mode():
             pipeline.encode([texts[i % len(texts)] for i in index])
-            if pipeline.guidance == "cfg" and pipeline.scale != 1.0:
+            if pipeline.weight != 1.0:
                 pipeline.encode_null()
 
     @torch.inference_mode()

@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from bench.quoting import protect, unquote
 from bench.reference.statistics import Reference, load
 from bench.spec import split_top
 
-Quoted = Annotated[str, BeforeValidator(lambda value: protect(value) if isinstance(value, str) else value)]
+Text = Annotated[str, BeforeValidator(lambda value: protect(value) if isinstance(value, str) else value)]
 """Text as it stands in a spec, see ``bench.quoting``."""
 
 
@@ -22,10 +22,16 @@ class Specs(tuple[str, ...]):
     def __str__(self) -> str:
         return ";".join(self).replace("%", "%25")  # brackets that match may stand in a value
 
+    def __repr__(self) -> str:
+        return f"Specs({super().__repr__()})"
+
 
 def split(value: Any) -> Any:
     """The specs in a value; what is no text stays as it is."""
     return split_top(unquote(value), ";") if isinstance(value, str) else value
+
+
+SpecList = Annotated[tuple[str, ...], BeforeValidator(split), AfterValidator(Specs)]
 
 
 def read_references(value: str) -> tuple[Reference, ...]:

@@ -16,10 +16,10 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 from functools import cache
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from bench.errors import UsageError
 from bench.info import Info
@@ -32,7 +32,7 @@ from bench.prompts import describe_prompts
 from bench.quoting import unquote
 from bench.reference.statistics import Reference
 from bench.suites._pipeline import PipelineSuite
-from bench.suites._values import Quoted, Specs, read_references, split
+from bench.suites._values import SpecList, Specs, Text, read_references
 
 INFO = Info(
     summary="Any pipeline of diffusers, image or video: your checkpoint, your prompts; needs [diffusers].",
@@ -64,13 +64,13 @@ class Diffusers(PipelineSuite):
         allow_code: ``owner/name@commit`` whose own Python code may run.
     """
 
-    model: Quoted
-    prompts: Quoted = ""
+    model: Text
+    prompts: Text = ""
     prompt_count: int | None = Field(default=None, ge=1)
     prompt_seed: int = Field(default=0, ge=0)
-    variant: Quoted = ""
+    variant: Text = ""
     guidance_scale: float | None = Field(default=None, ge=0)
-    negative_prompt: Quoted | None = None
+    negative_prompt: Text | None = None
     height: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1)
     frames: int | None = Field(default=None, ge=1)
@@ -78,16 +78,16 @@ class Diffusers(PipelineSuite):
     max_sequence_length: int | None = Field(default=None, ge=1)
     samples: int = Field(default=64, ge=1)
     batch_size: int = Field(default=8, ge=1)
-    metrics: Annotated[tuple[str, ...], BeforeValidator(split), AfterValidator(Specs)] = Specs(("rmse",))
-    reference_files: Quoted = ""
+    metrics: SpecList = Specs(("rmse",))
+    reference_files: Text = ""
     solution_steps: int = Field(default=100, ge=2)
-    lora: Quoted = ""
+    lora: Text = ""
     lora_scale: float = 1.0
     offload: Literal["none", "model", "sequential"] = "none"
     slicing: bool = False
     tiling: bool = False
-    compile: Quoted = ""
-    allow_code: Quoted = ""
+    compile: Text = ""
+    allow_code: Text = ""
 
     @property
     def batch(self) -> int:

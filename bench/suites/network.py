@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated
 
 import torch
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import Field
 
 from bench.errors import AssetError, UsageError
 from bench.info import Info
@@ -28,7 +27,7 @@ from bench.pipelines.raw import Kind, PredictionName, ProcessName, RawNetwork, l
 from bench.quoting import unquote
 from bench.reference.statistics import Reference
 from bench.suites._pipeline import PipelineSuite
-from bench.suites._values import Quoted, Specs, read_references, split
+from bench.suites._values import SpecList, Specs, Text, read_references
 
 INFO = Info(
     summary="Your own torch.nn.Module, with the process it was trained on.",
@@ -52,11 +51,11 @@ class Network(PipelineSuite):
         samples, batch_size, metrics, reference_files, solution_steps: as in the suite ``diffusers``.
     """
 
-    module: Quoted
-    weights: Quoted = ""
+    module: Text
+    weights: Text = ""
     trained_on: ProcessName
     prediction: PredictionName
-    size: Quoted
+    size: Text
     classes: int = Field(default=0, ge=0)
     guidance_scale: float = Field(default=1.0, ge=0)
     lowest: float | None = Field(default=None, gt=0)
@@ -65,8 +64,8 @@ class Network(PipelineSuite):
     time_scale: float = 1.0
     samples: int = Field(default=1000, ge=1)
     batch_size: int = Field(default=100, ge=1)
-    metrics: Annotated[tuple[str, ...], BeforeValidator(split), AfterValidator(Specs)] = Specs(("rmse",))
-    reference_files: Quoted = ""
+    metrics: SpecList = Specs(("rmse",))
+    reference_files: Text = ""
     solution_steps: int = Field(default=100, ge=2)
 
     @property

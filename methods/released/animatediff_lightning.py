@@ -5,7 +5,7 @@ arXiv 2403.12706; ``bench show animatediff_lightning`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="AnimateDiff-Lightning: motion modules distilled progressively and adversarially.",

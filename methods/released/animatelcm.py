@@ -5,7 +5,7 @@ arXiv 2402.00769; ``bench show animatelcm`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="AnimateLCM: motion modules and a spatial LoRA distilled to a consistency model.",

@@ -5,7 +5,7 @@ arXiv 2412.07772; ``bench show causvid`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="CausVid's bidirectional three-step student of Wan 2.1 1.3B.",

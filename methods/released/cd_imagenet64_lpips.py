@@ -5,7 +5,7 @@ arXiv 2303.01469; ``bench show cd_imagenet64_lpips`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="OpenAI's consistency model by distillation on ImageNet 64 x 64 with LPIPS, one or two steps.",

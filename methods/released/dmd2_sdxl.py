@@ -5,7 +5,7 @@ arXiv 2405.14867; ``bench show dmd2_sdxl`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="DMD2: distribution matching distillation of SDXL, full U-Net, four steps.",

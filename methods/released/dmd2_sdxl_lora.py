@@ -5,7 +5,7 @@ arXiv 2405.14867; ``bench show dmd2_sdxl_lora`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="DMD2's four-step LoRA for SDXL.",

@@ -5,7 +5,7 @@ arXiv 2505.13389; ``bench show fast_hunyuan`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="FastHunyuan: HunyuanVideo distilled to six steps by consistency distillation.",

@@ -5,7 +5,7 @@ arXiv 2505.13389; ``bench show fastwan_1_3b`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="FastWan 2.1 1.3B: three-step distribution matching with sparse attention.",

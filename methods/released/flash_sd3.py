@@ -5,7 +5,7 @@ arXiv 2406.02347; ``bench show flash_sd3`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Flash Diffusion as a LoRA for Stable Diffusion 3, four steps.",

@@ -5,7 +5,7 @@ arXiv 2403.12015; ``bench show flux_schnell`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="FLUX.1-schnell: FLUX distilled to 1 to 4 steps, no guidance.",

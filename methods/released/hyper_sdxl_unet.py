@@ -5,7 +5,7 @@ arXiv 2404.13686; ``bench show hyper_sdxl_unet`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Hyper-SD's one-step U-Net of SDXL, which starts from time step 800.",

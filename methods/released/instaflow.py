@@ -5,7 +5,7 @@ arXiv 2309.06380; ``bench show instaflow`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="InstaFlow-0.9B: one-step rectified flow on the U-Net of SD 1.5.",

@@ -5,7 +5,7 @@ arXiv 2310.04378; ``bench show lcm_dreamshaper`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Latent consistency model of Dreamshaper 7 (SD 1.5), guidance told to the network.",

@@ -5,7 +5,7 @@ arXiv 2311.05556; ``bench show lcm_lora_sdxl`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="LCM-LoRA for stable-diffusion-xl-base-1.0: latent consistency as an adapter.",

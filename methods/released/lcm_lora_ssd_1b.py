@@ -5,7 +5,7 @@ arXiv 2311.05556; ``bench show lcm_lora_ssd_1b`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="LCM-LoRA for SSD-1B: latent consistency as an adapter.",

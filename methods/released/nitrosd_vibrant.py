@@ -5,7 +5,7 @@ arXiv 2412.02030; ``bench show nitrosd_vibrant`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="NitroSD-Vibrant: dynamic adversarial training of SDXL, 1 to 4 steps, shifted time.",

@@ -5,7 +5,7 @@ arXiv 2405.18407; ``bench show pcm_sd15_smallcfg`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Phased consistency model as LoRAs for stable-diffusion-v1-5, for no or little guidance.",

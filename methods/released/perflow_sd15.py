@@ -5,7 +5,7 @@ arXiv 2405.07510; ``bench show perflow_sd15`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="PeRFlow: piecewise rectified flow for SD 1.5, as a difference of weights.",

@@ -5,7 +5,7 @@ arXiv 2405.07510; ``bench show perflow_sdxl`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="PeRFlow: piecewise rectified flow for SDXL (Dreamshaper).",

@@ -5,7 +5,7 @@ arXiv 2401.05252; ``bench show pixart_lcm`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="PixArt-LCM: latent consistency model of PixArt-alpha, four steps.",

@@ -5,7 +5,7 @@ arXiv 2510.08431; ``bench show rcm_wan_1_3b`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="rCM: score-regularised continuous-time consistency model of Wan 2.1 1.3B, 1 to 4 steps.",

@@ -5,7 +5,7 @@ arXiv 2309.06380; ``bench show rectified_flow_2`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="2-Rectified Flow on the U-Net of SD 1.5: few Euler steps of a straightened flow.",

@@ -5,7 +5,7 @@ arXiv 2503.09641; ``bench show sana_sprint_0_6b`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="SANA-Sprint 0.6B: continuous-time consistency distillation, guidance told to the network.",

@@ -5,7 +5,7 @@ arXiv 2403.12015; ``bench show sd35_large_turbo`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Stable Diffusion 3.5 Large Turbo: latent adversarial distillation, four steps.",

@@ -5,7 +5,7 @@ arXiv 2311.17042; ``bench show sd_turbo`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="SD-Turbo: adversarial diffusion distillation of Stable Diffusion 2.1.",

@@ -5,7 +5,7 @@ arXiv 2402.13929; ``bench show sdxl_lightning_1step`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="SDXL-Lightning's experimental one-step U-Net, which predicts the data.",

@@ -5,7 +5,7 @@ arXiv 2402.13929; ``bench show sdxl_lightning_lora`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="SDXL-Lightning as a LoRA.",

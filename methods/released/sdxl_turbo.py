@@ -5,7 +5,7 @@ arXiv 2311.17042; ``bench show sdxl_turbo`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="SDXL-Turbo: adversarial diffusion distillation of SDXL, 512 x 512.",

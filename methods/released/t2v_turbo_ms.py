@@ -5,7 +5,7 @@ arXiv 2405.18750; ``bench show t2v_turbo_ms`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="T2V-Turbo on ModelScope's text-to-video model.",

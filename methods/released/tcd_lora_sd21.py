@@ -5,7 +5,7 @@ arXiv 2402.19159; ``bench show tcd_lora_sd21`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Trajectory consistency distillation as a LoRA for stable-diffusion-2-1-base.",

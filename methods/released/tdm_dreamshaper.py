@@ -5,7 +5,7 @@ arXiv 2503.06674; ``bench show tdm_dreamshaper`` says how it is run.
 
 from __future__ import annotations
 
-from bench.released import Checkpoint, Info, Paper, Released
+from bench.released.method import Checkpoint, Info, Paper, Released
 
 INFO = Info(
     summary="Trajectory distribution matching as a LoRA for Dreamshaper 7, four steps.",

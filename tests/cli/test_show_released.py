@@ -7,9 +7,9 @@ import subprocess
 from collections.abc import Callable
 
 from bench import registry
-from bench.checkpoint import read
 from bench.cli import released
 from bench.cli.show import as_dict, as_text
+from bench.released.checkpoint import read
 
 Bench = Callable[..., "subprocess.CompletedProcess[str]"]
 

@@ -40,7 +40,8 @@ def test_suites_without_stages_stay_with_v1_on_the_cpu() -> None:
 
 def test_stages_modes_and_cuda_ask_for_v2(staged: Suite) -> None:
     plain = create("suite", "mixture")
-    assert settings_for(staged, "cpu") == Settings((1, 4), "eager", V2)
+    assert settings_for(staged, "cpu") == Settings((1,), "eager", V2)
+    assert settings_for(staged, "cuda") == Settings((1, 4), "eager", V2)
     assert settings_for(plain, "cpu", mode="compile").version == V2
     assert settings_for(plain, "cuda").version == V2
     assert settings_for(plain, "cuda", mode="graph") == Settings((1, 64), "graph", V2)
@@ -53,7 +54,7 @@ def test_an_id_says_all_that_must_not_be_mixed(staged: Suite, monkeypatch: pytes
         "latency-v2/cuda/float16/b=1,4/mode=graph/x=2/span=sample/hw=cuda@0"
     )
     assert protocol_id("cpu", "float32", None, 2, staged) == (
-        "latency-v2/cpu/float32/b=1,4/mode=eager/x=2/span=pipeline/hw=cpu@0"
+        "latency-v2/cpu/float32/b=1/mode=eager/x=2/span=pipeline/hw=cpu@0"
     )
 
 

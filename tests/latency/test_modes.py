@@ -235,6 +235,20 @@ def test_the_module_inside_a_network_is_compiled_and_given_back() -> None:
     assert torch.equal(module(torch.ones(2)), torch.full((2,), 2.0)) and compiler.runs == before
 
 
+def test_the_denoiser_of_a_pipeline_is_compiled() -> None:
+    suite = create("suite", "tiny_t2i")
+    network = suite.network(torch.device("cpu"), torch.float32)
+    x, sigma, label = torch.randn(2, *suite.shape), torch.ones(2), torch.tensor([0, 1])
+    compiler = FakeCompiler()
+    mode = compiled(compiler)
+    with torch.inference_mode():
+        plain = network(x, sigma, label)
+        assert compiler.runs == 0
+        assert torch.equal(mode.network(network)(x, sigma, label), plain)
+    assert compiler.runs > 0 and mode.fallback == ""
+    mode.close()
+
+
 def test_a_forward_that_somebody_had_replaced_is_put_back() -> None:
     module = Twice()
     replaced = module.forward = lambda x: x * 7  # as accelerate's hooks do

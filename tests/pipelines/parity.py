@@ -41,8 +41,7 @@ def ours(pipeline: Pipeline, prompts: Sequence[str], eps: Tensor, grid: Grid, so
     table = Table(pipeline, prompts)
     network = Ledger().network(pipeline_network(pipeline, table))
     label = torch.arange(len(prompts))
-    scale = pipeline.scale if pipeline.guidance == "cfg" else 1.0
-    denoise = GuidedRows(network, label, null=len(prompts), guidance_scale=scale)
+    denoise = GuidedRows(network, label, null=len(prompts), guidance_scale=pipeline.weight)
     with torch.inference_mode():
         unused = SampleNoise(("parity", 0, "method"), range(len(prompts)), pipeline.shape)
         return make_solver(solver).integrate(denoise, grid.nodes[0] * eps, grid, unused)

@@ -13,12 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bench.checkpoint import Checkpoint
 from bench.pipelines.base import Settings
 from bench.pipelines.conditions import Table
 from bench.pipelines.families import family_of
 from bench.pipelines.network import GuidedRows, pipeline_network
-from bench.pipelines_teacher import PipelineTeacher
+from bench.released.checkpoint import Checkpoint
+from bench.released.teacher import PipelineTeacher
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "pipelines"))
 import tiny
@@ -73,7 +73,7 @@ class Suite:
         return torch.as_tensor(list(index)) % 2
 
     def bind(self, network: Any, label: Tensor) -> Any:
-        return GuidedRows(network, label, 2, self.pipeline.scale if self.pipeline.guidance == "cfg" else 1.0)
+        return GuidedRows(network, label, 2, self.pipeline.weight)
 
 
 @cache

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checkpoint import Checkpoint
 from bench.registry import load
+from bench.released.checkpoint import Checkpoint
 
 pytest.importorskip("peft")
 pytest.importorskip("diffusers")

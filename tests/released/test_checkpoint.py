@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench.checkpoint import Checkpoint, read
-from bench.prescribed import SAMPLERS
+from bench.released.checkpoint import Checkpoint, read
+from bench.released.prescribed import SAMPLERS
 
 FOLDER = Path(__file__).parents[2] / "methods" / "released"
 FILES = sorted(FOLDER.glob("[a-z]*.py"))
@@ -90,7 +90,7 @@ def test_only_literals_are_read(tmp_path: Path) -> None:
 
 def test_the_harness_reads_it_without_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from bench.checkpoint import read; "
+        "import sys; from pathlib import Path; from bench.released.checkpoint import read; "
         f"assert read(Path({str(FILES[0])!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=FOLDER.parents[1], check=False).returncode == 0

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.checkpoint import Checkpoint
 from bench.denoiser import Adapter
-from bench.prescribed import FLOW_START, Route, run
 from bench.process import EDM, Process, RectifiedFlow, VPDiscrete
+from bench.released.checkpoint import Checkpoint
+from bench.released.prescribed import FLOW_START, Route, run
 
 diffusers = pytest.importorskip("diffusers")
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from bench.api import Unsupported
-from bench.checkpoint import Checkpoint, read
 from bench.nfe import Ledger
 from bench.registry import load
-from bench.student_files import identity, locate
+from bench.released.checkpoint import Checkpoint, read
+from bench.released.files import identity, locate
 
 pytest.importorskip("diffusers")
 pytest.importorskip("peft")

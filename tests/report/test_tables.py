@@ -176,6 +176,16 @@ def test_latency_of_two_machines_is_two_tables() -> None:
     assert tables[1].notes == ["oom: memory"]
 
 
+def test_stages_are_columns_where_they_were_measured() -> None:
+    whole = latency(4, 0.1).model_copy(update={"stages": {"text_encoder": 0.01, "denoiser": 0.08, "solver": 0.002}})
+    fields = {"suite": "pipeline", "metrics": (PROTOCOL,), "samples": 0}
+    other = record(cell("heun", 2, **fields), status=Status.OOM, reason="memory")
+    (table,) = latency_tables([record(cell("ddim", 2, **fields), latency=(whole,)), other])
+    assert table.headers[-4:] == ["text encoder ms", "denoiser ms", "solver ms", "decoder ms"]
+    assert table.rows[0][-4:] == ["10.0", "80.0", "2.00", "–"]
+    assert [len(row) for row in table.rows] == [len(table.headers)] * 2
+
+
 def test_columns_that_do_not_fit_are_named(small: tuple[Section, Results]) -> None:
     table = ranked_table(small[0], 1, small[1])
     narrow = fit(table, 50, first=1)

@@ -22,6 +22,7 @@ class LatentText(LatentUNetPipeline):
     classes = ("LDMTextToImagePipeline",)
     vae_name = "vqvae"
     default_guidance = 1.0
+    interpolates = True
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Condition:

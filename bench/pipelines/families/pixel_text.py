@@ -19,6 +19,8 @@ from bench.pipelines.unet import UNetPipeline, square, to_pictures
 class _ClipText(Pipeline):
     """The last hidden states of a CLIP text encoder, padded to the length it was trained at."""
 
+    interpolates = True
+
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Condition:
         tokenizer = component(self.pipe, "tokenizer")

@@ -1,7 +1,8 @@
 """Stable Diffusion 1.x and 2.x: one CLIP text encoder, a U-Net that predicts noise or v, latents of a VAE.
 
 Rombach et al. 2021, arXiv 2112.10752. Latent consistency models (arXiv 2310.04378) have the same parts and a network
-that is told the guidance scale in place of two evaluations.
+that is told the guidance scale in place of two evaluations. ``guidance_rescale`` of the pipeline's call, off by
+default, is not offered.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import torch
 from torch import Tensor
 
 from bench.pipelines.base import Condition
-from bench.pipelines.unet import LatentUNetPipeline
+from bench.pipelines.unet import TextUNetPipeline
 
 
-class StableDiffusion(LatentUNetPipeline):
+class StableDiffusion(TextUNetPipeline):
     """The text-to-image pipeline; the safety checker and the watermark are no part of a benchmark and are not run."""
 
     classes = ("StableDiffusionPipeline",)
@@ -27,6 +28,9 @@ class StableDiffusion(LatentUNetPipeline):
         text, _ = self.pipe.encode_prompt(list(prompts), self.device, 1, False)
         return {"text": text}
 
+    def arguments(self, condition: Condition) -> tuple[Tensor | None, dict[str, Any]]:
+        return condition["text"], self.told_scale(condition["text"])
+
 
 class LatentConsistency(StableDiffusion):
     """A distilled Stable Diffusion whose network is told the guidance scale."""
@@ -34,12 +38,3 @@ class LatentConsistency(StableDiffusion):
     classes = ("LatentConsistencyModelPipeline",)
     guidance = "embedded"
     default_guidance = 8.5
-
-    def arguments(self, condition: Condition) -> tuple[Tensor | None, dict[str, Any]]:
-        text = condition["text"]
-        width = self.pipe.unet.config.time_cond_proj_dim
-        if width is None:
-            return text, {}
-        scale = torch.full((len(text),), self.scale - 1)  # the pipeline's own convention: its w is the scale less one
-        told = self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width)
-        return text, {"timestep_cond": told.to(text)}

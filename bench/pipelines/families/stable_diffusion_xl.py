@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from bench.pipelines.base import Condition
-from bench.pipelines.unet import LatentUNetPipeline
+from bench.pipelines.unet import TextUNetPipeline
 
 
-class StableDiffusionXL(LatentUNetPipeline):
+class StableDiffusionXL(TextUNetPipeline):
     """The text-to-image pipeline, without the watermark."""
 
     classes = ("StableDiffusionXLPipeline",)
@@ -54,15 +54,7 @@ class StableDiffusionXL(LatentUNetPipeline):
 
     def arguments(self, condition: Condition) -> tuple[Tensor | None, dict[str, Any]]:
         added = {"text_embeds": condition["pooled"], "time_ids": condition["size"]}
-        return condition["text"], {"added_cond_kwargs": added, **self._embedded(condition["text"])}
-
-    def _embedded(self, text: Tensor) -> dict[str, Tensor]:
-        """The guidance scale, where a distilled network is told it (LCM, arXiv 2310.04378)."""
-        width = self.pipe.unet.config.time_cond_proj_dim
-        if width is None:
-            return {}
-        scale = torch.full((len(text),), self.scale - 1)
-        return {"timestep_cond": self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width).to(text)}
+        return condition["text"], {"added_cond_kwargs": added, **self.told_scale(condition["text"])}
 
     def unscale(self, latents: Tensor) -> Tensor:
         config = self.vae.config

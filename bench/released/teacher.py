@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from bench.api import Problem, Unsupported
-from bench.checkpoint import Checkpoint
 from bench.nfe import Ledger
 from bench.pipelines.base import Pipeline
 from bench.pipelines.network import GuidedRows, PipelineNetwork
-from bench.released import ReleasedProblem, Student
+from bench.released.checkpoint import Checkpoint
+from bench.released.method import ReleasedProblem, Student
+from bench.released.students import build
 from bench.sampling import EMPTY, Teacher
-from bench.students import build
 
 
 @dataclass
@@ -61,9 +61,9 @@ class PipelineTeacher(Teacher):
             table = self._teacher.table
             label = self.suite.label(index).to(self.device)
             # a network that is told the scale makes one evaluation
-            done = 1.0 if card.embedded or pipeline.guidance != "cfg" else scale
+            weight = 1.0 if card.embedded else pipeline.weight
             counted = ledger.network(PipelineNetwork(pipeline, table))
-            bound = GuidedRows(counted, label, len(table.prompts), done)
+            bound = GuidedRows(counted, label, len(table.prompts), weight)
             return Student(ledger.denoiser(bound), pipeline.process)
 
         return load

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import Unsupported
-from bench.checkpoint import Checkpoint
 from bench.pipelines.base import Pipeline
 from bench.pipelines.families import family_of
 from bench.pipelines.repository import require
-from bench.student_files import locate, tensors
+from bench.released.checkpoint import Checkpoint
+from bench.released.files import locate, tensors
 
 DOWN = (".lora_down.weight", ".lora_A.weight", ".lora.down.weight")
 """What a layer of a LoRA has exactly one of, in kohya's, peft's and diffusers' older names."""

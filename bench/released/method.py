@@ -19,10 +19,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from bench.api import Info, Method, Paper, Problem, Unsupported
-from bench.checkpoint import Checkpoint
 from bench.denoiser import Denoiser
-from bench.prescribed import Route, run
 from bench.process import Process
+from bench.released.checkpoint import Checkpoint
+from bench.released.prescribed import Route, run
 
 __all__ = ["Checkpoint", "Info", "Paper", "Released", "ReleasedProblem", "Student"]
 

@@ -38,7 +38,7 @@ class Checkpoint(BaseModel):
         base: repositories of the base model; the first is the one the authors use.
         pipelines: classes of diffusers whose denoiser fits; a suite with another class is another architecture.
         licence: as the model card names it.
-        sampler: the prescribed sampler, see ``bench.prescribed``.
+        sampler: the prescribed sampler, see ``bench.released.prescribed``.
         timesteps: for each released number of evaluations, the times at which the network is called, in ``unit``.
         unit: of ``timesteps``: ``index`` of the betas (0..999), ``flow`` time times 1000, or ``sigma`` itself.
         guidance_scale: w of ``D_u + w (D_c - D_u)``, or of the guidance embedding; 1 where the authors use none.

@@ -28,9 +28,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bench.checkpoint import Checkpoint
 from bench.denoiser import Denoiser
 from bench.process import Process
+from bench.released.checkpoint import Checkpoint
 
 FLOW_START = 1e6
 """Sigma that stands for flow time 1, where the data's share is 0: the network's input and time differ by 1e-6."""

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from torch import Tensor
 
 from bench.api import Unsupported
-from bench.checkpoint import PICKLES, Checkpoint
 from bench.pipelines.content import sha256
 from bench.pipelines.repository import require
+from bench.released.checkpoint import PICKLES, Checkpoint
 
 FOLDERS = "BENCH_RELEASED"
 """Environment variable: a folder with ``owner/name`` folders in it, looked at before the cache of the hub."""
