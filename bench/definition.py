@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from bench.batch import Batch
 from bench.metrics.base import Metric
 from bench.reference.statistics import Reference
 from bench.spec import parse
@@ -26,6 +27,19 @@ def reference_of(suite: Suite, metric: Metric[Any]) -> Reference | None:
     """The suite's file of reference statistics for a metric with a network of its own; None if there is none."""
     network = metric.network_id()
     return next((each for each in suite.references() if each.extractor == network), None)
+
+
+def check_size(suite: Suite, metric: Metric[Any], batch: Batch) -> None:
+    """Refuse to compare pictures or clips with reference statistics of another height and width, where it is stated.
+
+    Raises:
+        UsageError: they differ.
+    """
+    known = reference_of(suite, metric) if metric.needs_reference else None
+    seen = batch.images if batch.images is not None else batch.clips
+    if known is not None and seen is not None:
+        height, width = seen.shape[-2:]
+        known.check(known.extractor, (height, width))
 
 
 def _reference_id(suite: Suite, metric: Metric[Any]) -> str:
@@ -61,4 +75,4 @@ def gap(suite: Suite, metric: Metric[Any]) -> str:
             else "take a metric in the suite's own features, such as fd"
         )
         sentences.append(f"the suite has no reference statistics made by {metric.network_id()}; {remedy}")
-    return " ".join(sentences)
+    return "; ".join(sentences)

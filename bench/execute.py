@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import artifacts, loaded, preview, registry
+from bench import artifacts, loaded, registry
 from bench.api import Method
 from bench.cell import Cell
 from bench.environment import describe
@@ -29,6 +29,7 @@ from bench.features.base import use_device
 from bench.loaded import SolutionKey, solution_dtype
 from bench.metrics.base import Estimate, Metric
 from bench.nfe import Ledger
+from bench.preview import Previews
 from bench.record import FitCost, Latency, Measured
 from bench.released.method import Released
 from bench.sampling import Teacher
@@ -163,7 +164,7 @@ def run_quality(job: Job) -> Result:
     scores = Scores(cell, suite)
     solution = loaded.solution(solution_key(cell), cell.device, job.reference) if scores.need_solution else None
     notes: list[str] = []
-    arrays: dict[str, NDArray[Any]] = {}
+    previews = Previews(suite)
     rows = 0
 
     def generate(index: range) -> Tensor:
@@ -175,9 +176,7 @@ def run_quality(job: Job) -> Result:
 
     def score(index: range) -> Callable[[Tensor], None]:
         def call(samples: Tensor) -> None:
-            batch = scores.add(index, samples, solution)
-            if index.start == 0:
-                arrays.update(preview.arrays(suite, batch))
+            previews.add(index, samples, scores.add(index, samples, solution))
 
         return call
 
@@ -189,6 +188,7 @@ def run_quality(job: Job) -> Result:
             behind.submit(score(index), samples)
         behind.wait()
     results = list(scores.values())
+    arrays: dict[str, NDArray[Any]] = dict(previews.arrays())
     influence = results[0][2].influence if results and results[0][0] == cell.metrics[0] else None
     if influence is not None:
         arrays["influence"] = influence.astype(np.float32)

@@ -14,7 +14,7 @@ import torch
 from bench import artifacts, loaded, registry
 from bench.cell import Cell
 from bench.engine.base import classify
-from bench.errors import UsageError
+from bench.errors import BenchError, UsageError
 from bench.latency.identity import V1, Settings, protocol_id, settings_for
 from bench.latency.protocol import Contender, Run, default_budget, measure_group
 from bench.latency.timing import Budget
@@ -102,14 +102,23 @@ class _Measurement:
     is_first: bool
 
     def records(self) -> list[Record]:
-        """All cells, in the order of the plan."""
+        """All cells, in the order of the plan; a network that does not load is the fate of all of them.
+
+        Raises:
+            BenchError: the network does not load, and nothing has been measured that would be lost.
+        """
         request, how = self.request, self.how
         torch.set_num_threads(request.latency_threads)
-        start = time.perf_counter()
-        teacher = loaded.teacher(self.plan.spec, request.device, request.dtype)
-        seconds = time.perf_counter() - start if self.is_first else None
         protocol = protocol_id(request.device, request.dtype, how.batches, None, self.plan.suite, how.mode)
         cells = [planned for planned in self.plan.cells if planned.cell.is_latency]
+        start = time.perf_counter()
+        try:
+            teacher = loaded.teacher(self.plan.spec, request.device, request.dtype)
+        except Exception as error:  # a size that does not fit costs no other
+            if self.is_first and isinstance(error, BenchError):
+                raise
+            return [_empty(_renamed(planned, protocol), *classify(error)) for planned in cells]
+        seconds = time.perf_counter() - start if self.is_first else None
         found: dict[str, Record] = {}
         prepared = self._prepared(cells, protocol, teacher, found)
         size = 1 if how.version == V1 else self.wanted.group

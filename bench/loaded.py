@@ -24,6 +24,7 @@ from bench import registry
 from bench.batch import Batch
 from bench.definition import reference_of
 from bench.errors import OutputError
+from bench.features.base import exactly
 from bench.metrics.base import Metric, Statistics
 from bench.nfe import Ledger
 from bench.released.teacher import PipelineTeacher
@@ -148,7 +149,9 @@ def _solve(key: SolutionKey, device: str) -> Iterator[bytes]:
     for start in range(0, key.samples, suite.batch):
         index = range(start, min(start + suite.batch, key.samples))
         x = loaded.initial(key.seed, index)
-        yield suite.solve(loaded.denoiser(index, Ledger()), x).cpu().contiguous().numpy().tobytes()
+        with exactly(loaded.device):  # as the samples that are compared with it
+            found = suite.solve(loaded.denoiser(index, Ledger()), x)
+        yield found.cpu().contiguous().numpy().tobytes()
 
 
 @lru_cache(maxsize=4)

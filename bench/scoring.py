@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -22,8 +23,9 @@ from torch import Tensor
 from bench import loaded, registry
 from bench.batch import Batch
 from bench.cell import Cell
-from bench.definition import gap, metric_spec
+from bench.definition import check_size, gap, metric_spec
 from bench.errors import BenchError
+from bench.features.base import exactly
 from bench.loaded import Solution
 from bench.metrics.base import Estimate, Metric
 from bench.shrink import batches
@@ -82,6 +84,7 @@ class Scores:
         found: dict[str, Any] = {}
         for identifier, metric in list(self.metrics.items()):
             try:
+                check_size(self.suite, metric, batch)
                 found[identifier] = metric.statistics(batch)
             except BenchError as error:
                 self._give_up(identifier, error)
@@ -108,6 +111,9 @@ class Scores:
 class Behind:
     """One call at a time behind the caller's back on a GPU; at once elsewhere, where it would only compete.
 
+    The switches of cuDNN are the process's, and feature networks want full float32. So it holds for the caller too
+    while this is open: otherwise its samples would depend on what happens to be scored meanwhile.
+
     Args:
         device: where the caller computes.
     """
@@ -118,13 +124,17 @@ class Behind:
         new_stream: Callable[..., torch.cuda.Stream] = torch.cuda.Stream
         self._stream = new_stream(device) if device.type == "cuda" else None
         self._pending: Future[None] | None = None
+        self._open = ExitStack()
 
     def __enter__(self) -> Behind:
+        if self._pool is not None:
+            self._open.enter_context(exactly(self._device))
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+        self._open.close()
 
     def submit(self, call: Callable[[Tensor], None], samples: Tensor) -> None:
         """Wait for the last call, then start this one on samples that the caller's stream may still be computing."""

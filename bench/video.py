@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -110,8 +111,11 @@ def encode(clip: Frames, fps: float) -> bytes:
     return buffer.getvalue()
 
 
-def read_clip(path: Path) -> Frames:
+def read_clip(path: Path, limit: int | None = None) -> Frames:
     """The frames (F, 3, H, W) uint8 of any video file, in RGB.
+
+    Args:
+        limit: read so many frames from the beginning, or as many as there are; all if None.
 
     Raises:
         UsageError: PyAV is not installed.
@@ -120,7 +124,7 @@ def read_clip(path: Path) -> Frames:
     av = _av()
     try:
         with av.open(str(path)) as file:
-            frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+            frames = [frame.to_ndarray(format="rgb24") for frame in islice(file.decode(video=0), limit)]
     except (av.FFmpegError, OSError, IndexError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it has no video"
         raise AssetError(f"{path} cannot be decoded as a video ({reason}); write it again or leave it out") from error

@@ -48,6 +48,12 @@ def test_no_number_depends_on_the_batch_size(tmp_path: Path) -> None:
     np.testing.assert_allclose(whole.arrays["influence"], parts.arrays["influence"], atol=1e-6)
 
 
+def test_no_picture_depends_on_the_batch_size(tmp_path: Path) -> None:
+    found = [execute(job(tmp_path, batch=n, suite="digits", metrics="mean_norm")).arrays["preview"] for n in (10, 1)]
+    assert found[0].shape == found[1].shape == (10, 1, 8, 8)
+    assert np.abs(found[0].astype(int) - found[1]).max() <= 1  # a rounding may fall the other way
+
+
 def test_guidance_doubles_network_evals_and_not_nfe(tmp_path: Path) -> None:
     guided = execute(job(tmp_path, suite="mixture[guidance_scale=2.0]"))
     assert (guided.nfe, guided.network_evals) == (2, 4.0)

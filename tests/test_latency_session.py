@@ -14,8 +14,9 @@ from bench.request import Request
 SUITE = '''
 """A mixture with stages and a choice of size."""
 
+import torch
+
 from bench.info import Info
-from bench.suites.mixture import INFO as _INFO
 from bench.suites.mixture import Mixture
 
 INFO = Info(summary="A mixture with stages.")
@@ -26,6 +27,12 @@ class Staged(Mixture):
 
     height: int = 64
     width: int = 64
+
+    def network(self, device, dtype):
+        """The mixture's, if it fits."""
+        if self.height == 33:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().network(device, dtype)
 
     def encode(self, index):
         """Nothing to encode."""
@@ -87,6 +94,14 @@ def test_a_size_is_a_parameter_of_the_suite(staged: str) -> None:
     )
     assert [record.cell.suite for record in records] == [f"{staged}[height={size},width={size}]" for size in (16, 32)]
     assert len({record.id for record in records}) == 2
+
+
+def test_a_size_whose_network_does_not_fit_costs_no_other(staged: str) -> None:
+    sizes = at_resolutions(request(staged, "ddim", (1, 2)), (16, 33, 32))
+    records = measure_all(sizes, Wanted(seconds=0.01, batches=(1,), rounds=1), lambda text: None)
+    assert [record.status for record in records] == [Status.OK] * 2 + [Status.OOM] * 2 + [Status.OK] * 2
+    assert [record.cell.suite for record in records[2:4]] == [f"{staged}[height=33,width=33]"] * 2
+    assert "CUDA out of memory" in records[2].reason
 
 
 def test_a_suite_of_one_size_is_told_so() -> None:

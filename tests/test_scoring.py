@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from bench import registry
+from bench import definition, loaded, registry
+from bench.batch import Batch
 from bench.cell import Cell
 from bench.definition import gap, metric_id
 from bench.plan import load
+from bench.reference.statistics import Reference
 from bench.request import add_plugins
 from bench.scoring import Behind, Scores
 from bench.suites.base import Suite
@@ -55,6 +58,15 @@ def test_a_metric_without_its_weights_is_a_gap_that_says_how_to_get_them(suite: 
     assert sentence == gap(suite, load("metric", "tool_gone")[0])
 
 
+def test_what_is_missing_is_said_all_at_once(suite: Suite) -> None:
+    assert gap(suite, load("metric", "fid")[0]).split("; ") == [
+        "weights inception-v3-tf are not here (FID, KID, IS, precision and recall)",
+        "run bench weights fetch inception-v3-tf, or bring the file and run bench weights import FILE",
+        "the suite has no reference statistics made by inception-v3-tf@6726825d/clean",
+        "take a metric in the suite's own features, such as fd",
+    ]
+
+
 @pytest.mark.parametrize("when", ["statistics", "value"])
 def test_a_metric_whose_tool_dies_is_a_gap_and_costs_no_other(suite: Suite, when: str) -> None:
     found = scores(suite, f"tool_dies[when={when}]", "mean_norm")
@@ -63,6 +75,49 @@ def test_a_metric_whose_tool_dies_is_a_gap_and_costs_no_other(suite: Suite, when
     (kept,) = list(found.values())
     assert kept[0].startswith("mean_norm") and kept[2].value == pytest.approx(2**0.5)
     assert list(found.gaps.values()) == [f"the worker died in {when}"]
+
+
+@pytest.mark.parametrize(
+    ("unfit", "sentence"),
+    [
+        ("clip_score[model=suite]", "this metric needs prompts, which the suite does not give"),
+        ("rmse", "rmse needs samples before quantisation and the reference solution"),
+        ("precision", "this metric needs at least 7 samples, not 4"),
+    ],
+)
+def test_a_metric_that_does_not_fit_the_suite_is_a_gap_and_costs_no_other(
+    suite: Suite, unfit: str, sentence: str
+) -> None:
+    found = scores(suite, unfit, "mean_norm")
+    found.add(range(4), torch.ones(4, 2), None)
+    (kept,) = list(found.values())
+    assert kept[0].startswith("mean_norm") and kept[2].value == pytest.approx(2**0.5)
+    ((identifier, said),) = found.gaps.items()
+    assert identifier.startswith(unfit) and said.startswith(sentence)
+
+
+@pytest.mark.parametrize(("size", "fits"), [((8, 8), True), ((8, 12), False), (None, True)])
+def test_reference_statistics_of_pictures_of_another_size_are_refused(
+    suite: Suite, size: tuple[int, int] | None, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``None`` is a reference whose pictures had several sizes, or one that nobody has stated."""
+    fid = load("metric", "fid")[0]
+    reference = Reference(fid.network_id(), size, "none", 9, np.zeros(2), np.eye(2))
+    pictures = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+    seen = {fid.network_id(): {"features": torch.randn(4, 2)}}
+    monkeypatch.setattr(definition, "missing", lambda names: ())  # as if the weights were here
+    monkeypatch.setattr(type(suite), "references", lambda self: (reference,))
+    monkeypatch.setattr(
+        type(suite), "describe", lambda self, samples, label: Batch(samples, images=pictures, extracted=dict(seen))
+    )
+    loaded.reference_statistics.cache_clear()
+    found = scores(suite, "fid", "mean_norm")
+    found.add(range(4), torch.ones(4, 2), None)
+    names = [identifier.partition(":")[0] for identifier, *_ in found.values()]
+    assert names == (["fid", "mean_norm"] if fits else ["mean_norm"])
+    loaded.reference_statistics.cache_clear()
+    said = "".join(found.gaps.values())
+    assert said == "" if fits else "has resolution 8x12, not 8x8; such numbers are not comparable" in said
 
 
 def test_scoring_that_does_not_fit_is_done_in_halves_with_the_same_numbers(suite: Suite) -> None:
@@ -86,6 +141,22 @@ def test_on_the_cpu_nothing_runs_behind_the_back() -> None:
         behind.submit(lambda samples: seen.append(len(samples)), torch.ones(3))
         assert seen == [3]
         behind.wait()
+
+
+def test_while_scoring_runs_behind_the_back_both_compute_in_full_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The switches are the process's: what scoring sets for itself would come and go in the sampler's convolutions."""
+
+    def switches() -> tuple[bool, bool, bool]:
+        cudnn = torch.backends.cudnn
+        return cudnn.enabled, cudnn.benchmark, cudnn.allow_tf32
+
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: None)
+    before = switches()
+    with Behind(torch.device("cuda")):
+        assert switches() == (before[0], False, False)
+    assert switches() == before
+    with Behind(torch.device("cpu")):
+        assert switches() == before
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

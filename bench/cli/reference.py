@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 command = typer.Typer(rich_markup_mode=None)
 
 ExtractorOption = Annotated[
-    str, typer.Option(help="Feature network, such as inception, inception[resize=legacy] or dinov2.")
+    str,
+    typer.Option(
+        help="Such as inception[resize=legacy], dinov2 or, with --frames, i3d[conversion=tats].  "
+        "[default: inception, or i3d]",
+        show_default=False,
+    ),
 ]
 Out = Annotated[Path, typer.Option(help="Where to write the .npz file.", show_default=False)]
 
@@ -39,19 +44,20 @@ def _group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-def runner(name: str, device: str) -> tuple[str, Callable[[Tensor], Tensor]]:
-    """The id of a feature network, and what runs it on images (B, 3, H, W) uint8.
+def runner(name: str, device: str, clips: bool = False) -> tuple[str, Callable[[Tensor], Tensor]]:
+    """The id of a feature network, and what runs it on images (B, 3, H, W) or clips (B, F, 3, H, W), uint8.
 
     Raises:
         UsageError, AssetError: it is unknown, or its weights or its package are missing.
     """
     from bench.features.base import apply, network, use_device
-    from bench.features.named import create
+    from bench.features.i3d import logits
+    from bench.features.named import KNOWN, OF_CLIPS, create
 
-    extractor = create(name)
+    extractor = create(name, OF_CLIPS if clips else KNOWN)
     use_device(device)
     module = network(extractor)
-    return extractor.id, lambda images: apply(module, images)["features"]
+    return extractor.id, (lambda found: logits(module, found) if clips else apply(module, found)["features"])
 
 
 def _folder(out: Path) -> None:
@@ -102,7 +108,10 @@ def _finish(reference: Reference, out: Path) -> None:
 def build_(
     source: Annotated[str, typer.Argument(help="Folder, .tar, .npz, torchvision:NAME?... or hf:OWNER/NAME?...")],
     out: Out,
-    extractor: ExtractorOption = "inception",
+    extractor: ExtractorOption = "",
+    frames: Annotated[
+        int | None, typer.Option(min=9, help="Of videos: the length of a clip, for FVD.", show_default=False)
+    ] = None,
     resolution: Annotated[int | None, typer.Option(min=1, help="Size of the square images.  [default: theirs]")] = None,
     preprocessing: Annotated[str, typer.Option(help="none, center-lanczos, center-bicubic or center-adm.")] = "none",
     features: Annotated[int, typer.Option(min=0, help="Features to keep, for KID, precision and recall.")] = 10_000,
@@ -117,15 +126,17 @@ def build_(
     Examples:
       bench reference build photos/ --out photos.npz --resolution 256 --preprocessing center-lanczos
       bench reference build 'torchvision:CIFAR10?split=train&root=data' --out cifar10.npz
+      bench reference build videos/ --frames 16 --resolution 224 --preprocessing center-bicubic --out videos.npz
     """
     _folder(out)
     from bench.reference.build import Order, build
+    from bench.reference.clips import ClipPreparation, open_clips
     from bench.reference.images import Preparation
     from bench.reference.sources import open_source
 
-    preparation = Preparation(preprocessing, resolution)
-    opened = open_source(source)
-    name, run = runner(extractor, device)
+    preparation = (ClipPreparation if frames else Preparation)(preprocessing, resolution)
+    opened = open_clips(source, frames) if frames else open_source(source)
+    name, run = runner(extractor or ("i3d" if frames else "inception"), device, clips=frames is not None)
     order = Order(name, run, preparation, features, seed, limit, skip_bad)
     with counter() as tell:
         reference = build(opened, order, tell)
@@ -172,8 +183,9 @@ def import_(
     from bench.features.named import create
     from bench.reference.foreign import Told, read_foreign
 
-    which = "spatial" if spatial else "pool"
-    told = Told(create(extractor).id, size(resolution), count, preprocessing, which)
+    network = create(extractor)
+    which, name, width = ("spatial", f"{network.id}/spatial", None) if spatial else ("pool", network.id, network.width)
+    told = Told(name, size(resolution), count, preprocessing, which, width)
     _finish(read_foreign(file, told), out)
 
 

@@ -50,7 +50,7 @@ _SETTINGS = ("eta", "boundary", "start", "end", "sigma_floor", "clip", "windows"
 
 
 def _settings(card: Checkpoint) -> Iterator[tuple[str, str]]:
-    for name in (*_SETTINGS, "time_scale", "time_floor"):
+    for name in (*_SETTINGS, "time_scale", "time_floor", "called_at"):
         if name in card.model_fields_set:
             yield name, str(getattr(card, name))
     for what, where in card.source.items():

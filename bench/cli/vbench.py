@@ -151,6 +151,20 @@ def _as_official(scores: list[Scores]) -> dict[str, Any]:
     }
 
 
+def _make(folder: Path) -> None:
+    """Before anything is scored: it takes minutes.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    from bench.errors import OutputError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make {folder}: {error.strerror}; give another --out") from error
+
+
 @command.command("evaluate")
 def evaluate_(
     folder: Annotated[Path, typer.Argument(help="Videos; prompts come from the manifest.json beside them.")],
@@ -166,18 +180,19 @@ def evaluate_(
       bench vbench evaluate clips/
       bench vbench evaluate clips/ --dimensions temporal_flickering,motion_smoothness --out results/
     """
-    from bench.errors import AssetError
+    from bench.errors import BenchError
     from bench.store import write_durable
     from bench.vbench.client import evaluate
-    from bench.vbench.environment import VBenchError
 
     names, videos, done, failed = _dimensions(dimensions), _videos(folder), [], False
     if device not in ("cpu", "cuda"):
         raise UsageError(f"--device {device}: write cpu or cuda")
+    if out is not None:
+        _make(out)
     for name in names:
         try:
             scores = evaluate(name, videos, device=device)
-        except (VBenchError, AssetError) as error:
+        except BenchError as error:  # what other dimensions gave is kept
             _say(f"{name}: {error}")
             failed = True
             continue
@@ -186,7 +201,6 @@ def evaluate_(
             _say(f"{name}: {path}: {reason}")
         failed = failed or bool(scores.failed)
     if out is not None and done:
-        out.mkdir(parents=True, exist_ok=True)
         text = json.dumps(_as_official(done), indent=1) + "\n"
         write_durable(out / f"{folder.resolve().name}_eval_results.json", text.encode())
     if done:

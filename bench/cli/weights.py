@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bench.errors import AssetError, ExitCode, UsageError
+from bench.errors import AssetError, ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
     from bench.weightstore.download import Tell
@@ -100,7 +100,7 @@ def list_(
             "name": entry.name,
             "state": state(entry),
             "size": size(entry.size),
-            "hash": (entry.sha256 or "unknown")[:8],
+            "hash": (entry.prefix or "unknown")[:8],
             "for": entry.purpose,
             "licence": entry.licence,
         }
@@ -217,7 +217,8 @@ def verify(names: Names = None) -> int:
         try:
             sha256 = lock.digest(path)
             how = check(entry, sha256)
-            lock.pin(entry.file, sha256, how)
+            with suppress(OutputError):  # a folder that can only be read is verified all the same
+                lock.pin(entry.file, sha256, how)
             typer.echo(f"{entry.name}  right ({how})")
         except AssetError as error:
             bad += 1

@@ -8,6 +8,7 @@ here they are float32. Unverified against the real weights, which this was devel
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -48,6 +49,7 @@ class Aesthetic(Extractor):
     """A score of about 1 to 10 for a picture, whatever it shows."""
 
     outputs = ("score",)
+    packages: ClassVar[tuple[str, ...]] = ("open_clip",)
 
     @property
     def name(self) -> str:

@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
@@ -47,11 +48,13 @@ class Extractor(BaseModel):
 
     Class attributes:
         outputs: names of what it finds in an image; the first one is the default.
+        packages: the optional packages, by their modules, that ``load`` imports.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     outputs: ClassVar[tuple[str, ...]] = ("features",)
+    packages: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -62,6 +65,11 @@ class Extractor(BaseModel):
     @abstractmethod
     def resolution(self) -> int:
         """Height and width that the network sees, after the extractor's own resize."""
+
+    @property
+    def width(self) -> int | None:
+        """How many numbers its first output is for an image or a clip; None if that is not known without the weights."""
+        return None
 
     @abstractmethod
     def weights(self) -> tuple[str, ...]:
@@ -76,6 +84,10 @@ class Extractor(BaseModel):
     def id(self) -> str:
         """Network, hash of its weights and preprocessing, such as ``"inception-v3-tf@6726825d/clean"``."""
         return f"{self.name}@{weights_hash(self.weights())}/{self.preprocessing}"
+
+    def problem(self) -> str:
+        """Why it cannot run here, weights apart, and what to do; empty if it can. Nothing is imported."""
+        return next((_absent(name, "metrics") for name in self.packages if not installed(name)), "")
 
     @abstractmethod
     def load(self, files: tuple[Path, ...]) -> Network:
@@ -102,6 +114,19 @@ def _hash(name: str) -> str:
     return (known.prefix if len(known.prefix) >= 8 else locked.sha256 if locked else "unknown")[:8]
 
 
+def installed(module: str) -> bool:
+    """Whether there is such a module; it is not imported."""
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # it is loaded already, and nobody knows from where
+        return True
+
+
+def _absent(module: str, extra: str) -> str:
+    package = module.partition(".")[0].replace("_", "-")
+    return f"{package} is not installed; run pip install 'fewstep-bench[{extra}]'"
+
+
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional package.
 
@@ -111,8 +136,7 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0].replace("_", "-")
-        raise UsageError(f"{package} is not installed; run pip install 'fewstep-bench[{extra}]'") from error
+        raise UsageError(_absent(module, extra)) from error
 
 
 _device = torch.device("cpu")
@@ -143,7 +167,11 @@ def network(extractor: Extractor) -> Network:
 @contextmanager
 def exactly(device: torch.device) -> Iterator[None]:
     """Float32 as it is written: no TF32, no autocast of a caller, no choice of algorithm by timing."""
-    with torch.backends.cudnn.flags(benchmark=False, allow_tf32=False), torch.autocast(device.type, enabled=False):
+    cudnn = torch.backends.cudnn
+    with (
+        cudnn.flags(enabled=cudnn.enabled, benchmark=False, allow_tf32=False),  # unsaid, it would be off
+        torch.autocast(device.type, enabled=False),
+    ):
         yield
 
 
@@ -174,7 +202,7 @@ def extract(extractor: Extractor, batch: Batch, output: str = "") -> Tensor:
         output: one of ``extractor.outputs``; the first one by default.
 
     Raises:
-        ValueError: the batch has no images.
+        Lacking: the batch has no images.
         AssetError, UsageError: as for ``network``.
     """
     if batch.images is None:

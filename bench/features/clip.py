@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 
 from bench.errors import AssetError, UsageError, unknown
 from bench.features import resize as resizes
-from bench.features.base import Extractor, Network, require
+from bench.features.base import Extractor, Network, exactly, installed, require
 from bench.features.state import read_state
 
 if TYPE_CHECKING:
@@ -67,16 +67,25 @@ class ClipNetwork(Network):
             self._known.clear()
             missing = list(dict.fromkeys(texts))
         device = next(self.parameters()).device
-        for start in range(0, len(missing), 64):
-            some = missing[start : start + 64]
-            found = self.inner.encode_text(self._tokenizer(some).to(device))  # type: ignore[operator]
-            self._known.update(zip(some, normalize(found.float(), dim=-1).cpu(), strict=True))
+        with exactly(device):
+            for start in range(0, len(missing), 64):
+                some = missing[start : start + 64]
+                found = self.inner.encode_text(self._tokenizer(some).to(device))  # type: ignore[operator]
+                self._known.update(zip(some, normalize(found.float(), dim=-1).cpu(), strict=True))
         return torch.stack([self._known[text] for text in texts])
 
 
 def _squared(size: int, mean: tuple[float, ...], std: tuple[float, ...], picture: Image) -> Tensor:
     """CMMD's own: the square in the middle, then Pillow's bicubic on uint8."""
     return resizes.normalised(resizes.pil_bicubic(size, resizes.centre_square(picture)), mean, std)
+
+
+def _padded(size: int, mean: tuple[float, ...], std: tuple[float, ...], picture: Image) -> Tensor:
+    """HPS's own: all of the picture, black beside it."""
+    return resizes.normalised(resizes.padded(size, picture), mean, std)
+
+
+RESIZES = {"cmmd": _squared, "padded": _padded}
 
 
 def _architecture(open_clip: Any, model: str) -> dict[str, Any]:
@@ -100,7 +109,7 @@ def build(model: str, file: Path, tag: str, resize: str = "own") -> ClipNetwork:
         model: an architecture of open-clip, such as ``"ViT-L-14"``.
         file: the weights; an ``open_clip_config.json`` beside a .safetensors file stands for architecture and tag.
         tag: open-clip's name for the checkpoint, which determines activation and preprocessing.
-        resize: ``own`` or ``cmmd``.
+        resize: ``own`` (what the tag states), ``cmmd`` or ``padded``.
 
     Raises:
         UsageError: open-clip is missing, or does not know the architecture.
@@ -125,8 +134,8 @@ def build(model: str, file: Path, tag: str, resize: str = "own") -> ClipNetwork:
     size = config["vision_cfg"].get("image_size", 224)
     stated_as = open_clip.transform.PreprocessCfg(size=size, **known)
     transform = open_clip.transform.image_transform_v2(stated_as, is_train=False)
-    if resize == "cmmd":
-        transform = partial(_squared, size, tuple(stated_as.mean), tuple(stated_as.std))
+    if resize in RESIZES:
+        transform = partial(RESIZES[resize], size, tuple(stated_as.mean), tuple(stated_as.std))
     context = config["text_cfg"].get("context_length", 77)
     return ClipNetwork(inner, transform, open_clip.SimpleTokenizer(context_length=context))
 
@@ -140,6 +149,8 @@ class OpenClip(Extractor):
         resize: ``own`` (what the tag states) or ``cmmd`` (the square in the middle, bicubic).
     """
 
+    packages: ClassVar[tuple[str, ...]] = ("open_clip",)
+
     model: str = Field(default="ViT-L-14", pattern=NAME)
     checkpoint: str = Field(default="openai", pattern=NAME)
     resize: Literal["own", "cmmd"] = "own"
@@ -152,6 +163,13 @@ class OpenClip(Extractor):
     def resolution(self) -> int:
         config = _architecture(require("open_clip", "metrics"), self.model)
         return int(config["vision_cfg"]["image_size"])
+
+    @property
+    def width(self) -> int | None:
+        """What open-clip's configuration states; unknown without open-clip."""
+        if not installed("open_clip"):
+            return None
+        return int(_architecture(require("open_clip", "metrics"), self.model)["embed_dim"])
 
     def weights(self) -> tuple[str, ...]:
         return (self.name,)

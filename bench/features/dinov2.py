@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,8 @@ class Dinov2(Extractor):
         resize: ``pil`` (dgm-eval's default) or ``clean`` (its ``--clean_resize``).
     """
 
+    packages: ClassVar[tuple[str, ...]] = ("timm",)
+
     resize: Literal["pil", "clean"] = "pil"
 
     @property
@@ -86,6 +88,10 @@ class Dinov2(Extractor):
     @property
     def resolution(self) -> int:
         return SIZE
+
+    @property
+    def width(self) -> int:
+        return 1024
 
     def weights(self) -> tuple[str, ...]:
         return ("dinov2-vit-l-14",)

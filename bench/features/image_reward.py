@@ -1,12 +1,16 @@
 """ImageReward 1.0 (Xu et al. 2023, arXiv 2304.05977), through the authors' package.
 
-Its BLIP is written for transformers 4; where the package cannot be imported a sentence says so. Unverified: neither the
-weights nor an environment that the package runs in were at hand.
+Its BLIP is written for transformers 4; where the package cannot be imported a sentence says so. It asks the hub for
+BERT's vocabulary when it is built; here it gets the file of the manifest. Unverified: neither the weights nor an
+environment that the package runs in were at hand.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
@@ -14,10 +18,15 @@ from torch import Tensor, nn
 
 from bench.errors import AssetError, UsageError
 from bench.features import resize as resizes
-from bench.features.base import CHUNK, Extractor, Network, exactly, require
+from bench.features.base import CHUNK, Extractor, Network, exactly, installed, require
 from bench.features.state import read_state
 
 LENGTH = 35  # tokens of a prompt, as the authors' code has it
+ABSENT = (
+    "ImageReward cannot be imported; its package needs transformers 4: "
+    "run pip install image-reward 'transformers<5' in an environment of its own"
+)
+USED = ("blip.visual_encoder.", "blip.text_encoder.", "mlp.")  # by a score; the package has other parts
 
 
 class RewardNetwork(Network):
@@ -57,6 +66,17 @@ class RewardNetwork(Network):
         return torch.cat(parts)
 
 
+@contextmanager
+def _vocabulary(blip: ModuleType, file: Path) -> Iterator[None]:
+    """Nothing from the hub, whatever name the authors' code asks for."""
+    tokenizer = blip.BertTokenizer
+    blip.BertTokenizer = SimpleNamespace(from_pretrained=lambda _: tokenizer(str(file)))  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        blip.BertTokenizer = tokenizer  # type: ignore[attr-defined]
+
+
 class ImageReward(Extractor):
     """ImageReward 1.0: about -2 to 2, standardised by the authors."""
 
@@ -69,23 +89,28 @@ class ImageReward(Extractor):
         return 224
 
     def weights(self) -> tuple[str, ...]:
-        return ("imagereward", "imagereward-config")
+        return ("imagereward", "imagereward-config", "vbench-bert-vocab")
 
     @property
     def preprocessing(self) -> str:
         return "own"
 
+    def problem(self) -> str:
+        return "" if installed("ImageReward") else ABSENT
+
     def load(self, files: tuple[Path, ...]) -> RewardNetwork:
         try:
             package = require("ImageReward.ImageReward", "image-reward")
+            blip = require("ImageReward.models.BLIP.blip", "image-reward")
         except UsageError as error:
-            raise UsageError(
-                "ImageReward cannot be imported; its package needs transformers 4: "
-                "run pip install image-reward 'transformers<5' in an environment of its own"
-            ) from error
-        inner = package.ImageReward(med_config=str(files[1]), device="cpu")
-        try:
-            inner.load_state_dict(read_state(files[0]), strict=False)
+            raise UsageError(ABSENT) from error
+        with _vocabulary(blip, files[2]):
+            inner = package.ImageReward(med_config=str(files[1]), device="cpu")
+        wrong = AssetError(f"{files[0]} does not hold the weights of ImageReward; fetch it again")
+        try:  # the authors pass over what differs; position_ids may, as versions of transformers differ in them
+            left_out = inner.load_state_dict(read_state(files[0]), strict=False).missing_keys
         except RuntimeError as error:
-            raise AssetError(f"{files[0]} does not hold the weights of ImageReward; fetch it again") from error
+            raise wrong from error
+        if any(key.startswith(USED) and not key.endswith("position_ids") for key in left_out):
+            raise wrong
         return RewardNetwork(inner)

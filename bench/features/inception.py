@@ -62,6 +62,7 @@ class Inception(Extractor):
     """
 
     outputs: ClassVar[tuple[str, ...]] = ("features", "probs")
+    packages: ClassVar[tuple[str, ...]] = ("torch_fidelity",)
 
     resize: Literal["clean", "legacy"] = "clean"
 
@@ -72,6 +73,10 @@ class Inception(Extractor):
     @property
     def resolution(self) -> int:
         return SIZE
+
+    @property
+    def width(self) -> int:
+        return 2048
 
     def weights(self) -> tuple[str, ...]:
         return ("inception-v3-tf",)

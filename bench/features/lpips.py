@@ -6,7 +6,7 @@ The linear heads (version 0.1) are shipped with torchmetrics; the weights of Ale
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -59,6 +59,7 @@ class Lpips(Extractor):
     """
 
     outputs = ("distance",)
+    packages: ClassVar[tuple[str, ...]] = ("torchvision", "torchmetrics")
 
     net: Literal["alex", "vgg"] = "alex"
     resize: int = Field(default=0, ge=0, le=4096)

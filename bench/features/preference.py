@@ -2,15 +2,15 @@
 
 Both score a picture for a text by the cosine of two embeddings. PickScore v1 (Kirstain et al. 2023, arXiv 2305.01569)
 is published in the format of transformers, and multiplies by its temperature. HPS v2.1 (Wu et al. 2023, arXiv
-2306.09341) is a ViT-H-14 of open-clip; the authors' code pads pictures that are not square, resizes the tensor where
-open-clip resizes Pillow's picture, and runs in mixed precision, so that the last digits differ. Both are unverified
-against the real weights, which this was developed without.
+2306.09341) is a ViT-H-14 of open-clip; the authors' code pads pictures that are not square, where open-clip crops them,
+and so does this. It runs in mixed precision on a GPU, this in float32, so that the last digits differ. Both are
+unverified against the real weights, which this was developed without.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -82,6 +82,8 @@ def _config(state: dict[str, Tensor]) -> CLIPConfig:
 class PickScore(Extractor):
     """PickScore v1: the cosine times the learnt temperature, about 100."""
 
+    packages: ClassVar[tuple[str, ...]] = ("transformers", "open_clip")
+
     @property
     def name(self) -> str:
         return "pickscore-v1"
@@ -117,6 +119,8 @@ class PickScore(Extractor):
 class HPS(Extractor):
     """HPS v2.1: the cosine itself, about 0.2 to 0.35; not comparable with v2.0."""
 
+    packages: ClassVar[tuple[str, ...]] = ("open_clip",)
+
     @property
     def name(self) -> str:
         return "hpsv2.1"
@@ -130,7 +134,7 @@ class HPS(Extractor):
 
     @property
     def preprocessing(self) -> str:
-        return "own"
+        return "padded"
 
     def load(self, files: tuple[Path, ...]) -> ClipNetwork:
-        return build("ViT-H-14", files[0], "laion2b_s32b_b79k")
+        return build("ViT-H-14", files[0], "laion2b_s32b_b79k", "padded")

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import interpolate, pad
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,6 +72,21 @@ def centre_square(picture: Image) -> Image:
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
     return picture.crop((left, top, left + side, top + side))
+
+
+def padded(size: int, picture: Image) -> Tensor:
+    """(3, size, size) float32: all of the picture, by PyTorch's antialiased bicubic on floats, black beside it.
+
+    As ``ResizeMaxSize`` in the code of HPS v2 with torchvision 0.17 or later; earlier versions had no antialiasing.
+    Values may lie a little outside [0, 1].
+    """
+    found = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
+    height, width = found.shape[1:]
+    high, wide = (round(side * size / max(height, width)) for side in (height, width))
+    if (high, wide) != (height, width):
+        found = interpolate(found[None], (high, wide), mode="bicubic", antialias=True)[0]
+    top, left = (size - high) // 2, (size - wide) // 2
+    return pad(found, (left, size - wide - left, top, size - high - top))
 
 
 def normalised(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -35,7 +36,9 @@ def _read(path: Path) -> object:
 
         return load_file(path)
     if _is_torchscript(path):  # its code is not Python, and is not run
-        state = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # that this will be gone one day helps no user
+            state = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
         return {key: value for key, value in state.items() if key not in SIZES}
     return torch.load(path, map_location="cpu", weights_only=True)
 

@@ -10,7 +10,8 @@ is an error.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -18,12 +19,13 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from bench.api import Denoiser
+from bench.api import Denoiser, Problem
 from bench.latency.capture import Capture, Graphed, cuda_capture, first_cause
 from bench.latency.clock import Clock
 from bench.nfe import Ledger
+from bench.released.method import Checkpoint, ReleasedProblem, Student
 from bench.reuse import Recall
-from bench.sampling import Teacher
+from bench.sampling import EMPTY, Teacher
 from bench.suites.base import Network
 
 EAGER, GRAPH = "eager", "graph"
@@ -78,7 +80,8 @@ class Mode:
         self.reasons.setdefault(reason)
 
     def close(self) -> None:
-        """Leave networks as they were found."""
+        """Leave networks as they were found, and let go of what was made: it refers to the mode, and the mode to it."""
+        self.denoisers.clear()
 
     @property
     def fallback(self) -> str:
@@ -133,11 +136,14 @@ class CompileMode(Mode):
         return network  # type: ignore[return-value]  # every network is callable
 
     def close(self) -> None:
+        super().close()
         while self.replaced:
             module, forward = self.replaced.pop()
             del module.forward
             if forward is not None:
                 module.forward = forward
+        self.made.clear()
+        torch.compiler.reset()  # frees the pools of its graphs; and beyond some variants the compiler runs eager code
 
 
 class Compiled:
@@ -219,14 +225,37 @@ class ModeTeacher(Teacher):
 
     Attributes:
         mode: how.
+        origin: the same teacher without a mode, of whatever kind.
     """
 
     mode: Mode = field(kw_only=True)
+    origin: Teacher = field(kw_only=True)
 
     @classmethod
     def of(cls, teacher: Teacher, mode: Mode) -> ModeTeacher:
         """The same teacher, in a mode."""
-        return cls(teacher.suite, teacher.network, teacher.device, teacher.dtype, mode=mode)
+        return cls(teacher.suite, teacher.network, teacher.device, teacher.dtype, mode=mode, origin=teacher)
+
+    def problem(
+        self, seed: int, index: Sequence[int], ledger: Ledger, artifact: Mapping[str, Tensor] = EMPTY
+    ) -> Problem:
+        own = super().problem(seed, index, ledger, artifact)
+        offered = self.origin.problem(seed, index, ledger, artifact)
+        problem = dataclasses.replace(offered, denoise=own.denoise, student=own.student, cached=own.cached)
+        if isinstance(problem, ReleasedProblem):
+            return dataclasses.replace(problem, checkpoint=self._released(problem.checkpoint))
+        return problem
+
+    def _released(
+        self, load: Callable[[Checkpoint, int, float | None], Student]
+    ) -> Callable[[Checkpoint, int, float | None], Student]:
+        def load_in_mode(card: Checkpoint, nfe: int, guidance_scale: float | None) -> Student:
+            student = load(card, nfe, guidance_scale)
+            if isinstance(self.mode, CompileMode):
+                self.mode.refuse("released students are not compiled and run eagerly")
+            return dataclasses.replace(student, denoise=self.mode.denoiser(student.denoise))
+
+        return load_in_mode
 
     def denoiser(self, index: Sequence[int], ledger: Ledger, network: Network | None = None) -> Denoiser:
         if network is None:

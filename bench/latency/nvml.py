@@ -71,6 +71,9 @@ class Meter:
         self._handle = handle
         self._now = now
         self._silent: set[str] = set()
+        # of a driver that lacks the function; the second is another kind of exception, of functions with versions
+        mismatch: type[Exception] = getattr(library, "NVMLLibraryMismatchError", library.NVMLError)
+        self._refusals: tuple[type[Exception], ...] = (library.NVMLError, mismatch)
 
     def _ask(self, names: Sequence[str], *args: object) -> Any:
         """The answer of the first of these functions that has one; None if none has.
@@ -83,7 +86,7 @@ class Meter:
                 continue
             try:
                 return function(self._handle, *args)
-            except self._library.NVMLError:
+            except self._refusals:
                 self._silent.add(key)
         return None
 

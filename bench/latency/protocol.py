@@ -46,7 +46,7 @@ from torch import Tensor
 from bench.api import Method
 from bench.latency.clock import Clock, clock_for
 from bench.latency.identity import BATCHES, V1, V2, Settings, protocol_id, settings, settings_for
-from bench.latency.modes import EAGER, CompileMode, Mode, ModeTeacher, make_mode
+from bench.latency.modes import EAGER, Mode, ModeTeacher, make_mode
 from bench.latency.nvml import Meter, open_meter
 from bench.latency.stages import Staged
 from bench.latency.subject import BatchNoise, Subject
@@ -117,8 +117,6 @@ class Group:
         """Measure a batch size; an error ends its own run only, and stands in it."""
         clock = clock_for(self.teacher.device)
         mode = make_mode(self.chosen.mode, clock) if self.chosen.version != V1 else None
-        if isinstance(mode, CompileMode):
-            torch.compiler.reset()  # or the compiler's limit of variants would send later batch sizes to eager code
         active = [(run, self._steps(run, batch, clock, mode)) for run in runs if run.error is None]
         try:
             while active:
@@ -131,10 +129,10 @@ class Group:
         trial = self._trial(run.contender, batch, clock, mode)
         trial.begin()
         self.loaded = None
-        yield
         for number in range(self.rounds):
-            trial.turn(number)
+            trial.subject.release()
             yield
+            trial.turn(number)
         run.latency += (trial.finish(),)
 
     def _trial(self, contender: Contender, batch: int, clock: Clock[Any], mode: Mode | None) -> Trial:

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.api import Denoiser, Method, Problem
 from bench.latency.clock import Clock
 from bench.latency.stages import DECODER, DENOISER, TEXT_ENCODER, split
+from bench.released.method import Checkpoint, ReleasedProblem, Student
 from bench.reuse import CachedDenoiser
 from bench.rng import SampleNoise, derive
 
@@ -41,6 +42,7 @@ class Subject:
         detailed: protocol v2, which splits the first call as well, and counts calls that reuse features.
         preparing: marks around what the mode does once; shared with other subjects.
         students: networks already built, and their weights: while these are kept, no others get their addresses.
+        released: released students that are loaded; see ``release``.
         loading: marks around the building of students, which is not sampling.
         inside: marks around the calls of each stage while ``watch`` is on.
         first: seconds by stage of the first call, and of what was made for it; empty if it was not split.
@@ -56,6 +58,7 @@ class Subject:
     preparing: Marks = field(default_factory=list)
     watch: bool = False
     students: dict[tuple[tuple[str, int], ...], tuple[Mapping[str, Tensor], Denoiser]] = field(default_factory=dict)
+    released: dict[tuple[int, int, float | None], Student] = field(default_factory=dict)
     loading: Marks = field(default_factory=list)
     inside: dict[str, Marks] = field(default_factory=dict)
     first: dict[str, float] = field(default_factory=dict)
@@ -68,6 +71,21 @@ class Subject:
             self.students[key] = (dict(weights), self.problem.student(weights))
             self.loading.append((start, self.clock.mark()))
         return self.watched(DENOISER, self.students[key][1])
+
+    def checkpoint(self, card: Checkpoint, nfe: int, guidance_scale: float | None) -> Student:
+        """A released student, loaded once between two calls of ``release``."""
+        assert isinstance(self.problem, ReleasedProblem)
+        key = (id(card), nfe, guidance_scale)
+        if key not in self.released:
+            start = self.clock.mark()
+            self.released[key] = self.problem.checkpoint(card, nfe, guidance_scale)
+            self.loading.append((start, self.clock.mark()))
+        student = self.released[key]
+        return dataclasses.replace(student, denoise=self.watched(DENOISER, student.denoise))
+
+    def release(self) -> None:
+        """Let go of released students: others have their turn, and memory is for one of them at a time."""
+        self.released.clear()
 
     def cached(self) -> CachedDenoiser:
         """The denoiser that reuses features; its calls are the denoiser's as well."""
@@ -95,6 +113,8 @@ class Subject:
             student=self.student,
             cached=self.cached if self.detailed else self.problem.cached,
         )
+        if isinstance(problem, ReleasedProblem):
+            problem = dataclasses.replace(problem, checkpoint=self.checkpoint)
         if self.encode is None or self.decode is None:
             return lambda: self.method.sample(problem, self.nfe)
         encode, decode = self.watched(TEXT_ENCODER, self.encode), self.watched(DECODER, self.decode)

@@ -78,7 +78,7 @@ class Rows(Statistics):
         """The rows of a tensor (B, ...), flattened to (B, d).
 
         Raises:
-            ValueError: there is no such tensor.
+            Lacking: there is no such tensor.
         """
         if values is None:
             raise Lacking(f"this metric needs {what}, which the suite does not give")
@@ -111,23 +111,23 @@ def at_least(count: int, *statistics: Rows) -> None:
     """Check that there are enough samples.
 
     Raises:
-        ValueError: a set has fewer than ``count``.
+        Lacking: a set has fewer than ``count``.
     """
     for rows in statistics:
         if len(rows) < count:
-            raise ValueError(f"this metric needs at least {count} samples, not {len(rows)}")
+            raise Lacking(f"this metric needs at least {count} samples, not {len(rows)}")
 
 
 def same_width(statistics: Rows, reference: Rows | None) -> Rows:
     """The reference, once it is known to live in the same space.
 
     Raises:
-        ValueError: there is no reference, or its rows have another length.
+        Lacking: there is no reference, or its rows have another length.
     """
     if reference is None:
-        raise ValueError("this metric needs reference data")
+        raise Lacking("this metric needs reference data")
     if reference.width != statistics.width:
-        raise ValueError(f"samples have {statistics.width} numbers, the reference {reference.width}")
+        raise Lacking(f"samples have {statistics.width} numbers, the reference {reference.width}")
     return reference
 
 
@@ -155,6 +155,10 @@ class NetworkMetric(Metric[R]):
         network = self.extractor()
         return network.weights() if network else ()
 
+    def problem(self) -> str:
+        network = self.extractor()
+        return network.problem() if network else ""
+
     def statistics(self, batch: Batch) -> R:
         network = self.extractor()
         found = extract(network, batch) if network else batch.features
@@ -169,7 +173,7 @@ class NetworkMetric(Metric[R]):
         network = self.network_id()
         if not network:
             raise UsageError(f"{type(self).__name__} is in the suite's own features; no file of statistics serves it")
-        reference.check(network, None, reference.preprocessing)
+        reference.check(network)
 
     def reference(self, reference: Reference) -> R:
         self.check(reference)

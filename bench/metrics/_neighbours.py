@@ -1,6 +1,7 @@
 """Distances and nearest-neighbour balls in feature space, in float64.
 
-A ball around a point reaches to its k-th nearest neighbour in the same set; its surface belongs to it.
+A ball around a point reaches to its k-th nearest neighbour in the same set, which the point itself is not; its surface
+belongs to it, as in the code of Kynkaanniemi et al. and torch-fidelity. Naeem et al.'s prdc leaves the surface out.
 """
 
 from __future__ import annotations

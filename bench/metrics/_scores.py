@@ -41,7 +41,7 @@ class ScoreMetric(Metric[Rows]):
         """(B,) the scores of a batch.
 
         Raises:
-            ValueError: the batch lacks what this metric needs.
+            Lacking: the batch lacks what this metric needs.
         """
 
     def network_id(self) -> str:
@@ -49,6 +49,9 @@ class ScoreMetric(Metric[Rows]):
 
     def weights(self) -> tuple[str, ...]:
         return self.extractor().weights()
+
+    def problem(self) -> str:
+        return self.extractor().problem()
 
     def statistics(self, batch: Batch) -> Rows:
         return Rows.of(self.scores(batch).double()[:, None], "scores")
@@ -62,7 +65,7 @@ def captions(batch: Batch) -> tuple[str, ...]:
     """The prompts of a batch.
 
     Raises:
-        ValueError: it has none.
+        Lacking: it has none.
     """
     if batch.prompts is None:
         raise Lacking("this metric needs prompts, which the suite does not give")
@@ -73,7 +76,7 @@ def cosines(extractor: Extractor, batch: Batch) -> Tensor:
     """(B,) float64: pictures against their prompts, times the network's temperature.
 
     Raises:
-        ValueError: the batch has no images or no prompts.
+        Lacking: the batch has no images or no prompts.
     """
     prompts = captions(batch)
     images = extract(extractor, batch)

@@ -98,7 +98,7 @@ class Metric(BaseModel, Generic[S]):
         """Statistics of one batch.
 
         Raises:
-            ValueError: the batch lacks what this metric needs (features, labels, ...).
+            Lacking: the batch lacks what this metric needs (features, labels, ...).
         """
 
     @abstractmethod

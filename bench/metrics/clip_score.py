@@ -121,6 +121,10 @@ class ClipScore(Metric[Pairs]):
         network = self.extractor()
         return network.weights() if network else ()
 
+    def problem(self) -> str:
+        network = self.extractor()
+        return network.problem() if network else ""
+
     def _embeddings(self, batch: Batch, texts: tuple[str, ...]) -> tuple[Tensor, Tensor]:
         wanted = self.extractor()
         if wanted is None:
@@ -159,4 +163,5 @@ class ClipScore(Metric[Pairs]):
         influence = cosine - (by_image + by_text - 2 * shuffled * others) / others.mean()
         error = standard_error(influence)
         margin = float(cosine.mean()) - shuffled
-        return {"shuffled": self.scale * shuffled, "above_shuffled": margin / error if error > 0 else 0.0}
+        above = {"above_shuffled": margin / error} if error > 0 else {}
+        return {"shuffled": self.scale * shuffled, **above}

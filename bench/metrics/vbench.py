@@ -77,7 +77,7 @@ class Clips(Statistics):
 
 
 class VBench(Metric[Clips]):
-    """The raw score of a dimension in [0, 1], higher is better; not normalised, see ``bench vbench score``.
+    """The raw score of a dimension, at most 1, higher is better; not normalised, see ``bench vbench score``.
 
     The value is VBench's own mean; the interval is for the mean over clips. A clip that cannot be scored ends the
     metric with a sentence, as a mean without it would be of other samples.
@@ -144,6 +144,6 @@ class VBench(Metric[Clips]):
             raise VBenchError(f"VBench cannot score {count} in {self.dimension}; clip {number}: {reason}")
         each = np.array([scores.videos[video.path] for video in videos])
         influence = each - each.mean()
-        low, high = around(scores.mean, standard_error(influence), low=0.0, high=1.0)
+        low, high = around(scores.mean, standard_error(influence), low=dimension(self.dimension).lowest, high=1.0)
         detail = {"normalised": dimension(self.dimension).normalised(scores.mean)}
         return Estimate(scores.mean, low, high, "normal, over clips", detail, influence)

@@ -135,9 +135,15 @@ class Pipeline(ABC):
         return self.default_guidance if chosen is None else chosen
 
     @property
+    def is_told(self) -> bool:
+        """Whether the network is told the guidance scale."""
+        return self.guidance == "embedded"
+
+    @property
     def weight(self) -> float:
         """w of ``D_u + w (D_c - D_u)``; 1, one evaluation, where the pipeline's own call would make only one."""
-        return self.scale if self.guidance == "cfg" and (self.scale > 1 or self.interpolates) else 1.0
+        two = self.guidance == "cfg" and not self.is_told and (self.scale > 1 or self.interpolates)
+        return self.scale if two else 1.0
 
     @property
     def device(self) -> torch.device:

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from bench.errors import OutputError
-from bench.pipelines.repository import INDEX, Found
+from bench.pipelines.repository import INDEX, Found, is_variant
 from bench.store import write_durable
 
 CHUNK = 2**22
@@ -26,13 +26,13 @@ def files(found: Found, variant: str = "") -> list[Path]:
         inside = sorted(path for path in (found.folder / name).rglob("*") if path.is_file())
         out += [path for path in inside if path.suffix in _CONFIGURATION]
         weights = [path for path in inside if path.suffix == ".safetensors"]
-        chosen = [path for path in weights if _is_variant(path, variant)]
+        chosen = [path for path in weights if _is_chosen(path.name, variant)]
         out += chosen or weights
     return out
 
 
-def _is_variant(path: Path, variant: str) -> bool:
-    return f".{variant}." in path.name or f".{variant}-" in path.name if variant else not _VARIANT.search(path.name)
+def _is_chosen(file: str, variant: str) -> bool:
+    return is_variant(file, variant) if variant else not _VARIANT.search(file)
 
 
 def content(found: Found, variant: str = "", more: tuple[Path, ...] = ()) -> str:

@@ -18,9 +18,10 @@ import torch
 from torch import nn
 
 from bench.errors import AssetError, UsageError
+from bench.pipelines import repository
 from bench.pipelines.base import Pipeline, Settings
 from bench.pipelines.families import family_of
-from bench.pipelines.repository import Found, is_offline, locate, require
+from bench.pipelines.repository import EXTRA, UNUSED, Found, first_line, is_offline, locate, require
 
 Offload = Literal["none", "model", "sequential"]
 
@@ -77,9 +78,10 @@ def open_pipeline(source: Source, settings: Settings, device: torch.device, dtyp
 
 
 def forget() -> None:
-    """Let go of everything that is loaded."""
+    """Let go of everything that is loaded or was found on the hub."""
     with _lock:
         _pipes.clear()
+        repository.forget()
 
 
 @torch.inference_mode(False)  # weights made in inference mode could not be used where methods are fitted
@@ -137,7 +139,9 @@ def _class_of(name: str) -> Any:
 
 
 def _from_files(source: Source, found: Found, dtype: torch.dtype) -> Any:
-    absent = {"safety_checker": None} if "safety_checker" in found.index else {}
+    from safetensors import SafetensorError
+
+    unused = {name: None for name in UNUSED if name in found.index}
     try:
         pipe = _class_of(found.class_name).from_pretrained(
             str(found.folder),
@@ -145,13 +149,15 @@ def _from_files(source: Source, found: Found, dtype: torch.dtype) -> Any:
             use_safetensors=True,
             variant=source.variant or None,
             local_files_only=True,
-            trust_remote_code=bool(source.allow_code),  # checked against the very commit in bench.pipelines.repository
-            **absent,
+            trust_remote_code=found.allows(source.allow_code),
+            **unused,
         )
     except ImportError as error:
-        raise UsageError(f"{found.class_name} needs a package that is not installed: {error}") from error
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        raise UsageError(f"{found.class_name} needs a package that is not installed: {first_line(error)}") from error
+    except AttributeError as error:  # a class that this version of diffusers or transformers does not have
+        raise UsageError(f"{found.class_name} needs newer packages: {first_line(error)}; {EXTRA}") from error
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = first_line(error)
         raise AssetError(f"the pipeline in {found.folder} cannot be loaded: {reason}; the copy is damaged") from error
     pipe.set_progress_bar_config(disable=True)
     return pipe
@@ -185,6 +191,8 @@ def lora_file(lora: str) -> Path:
 def _merge(pipe: Any, source: Source) -> None:
     """LoRA weights become part of the network's, so that they cost nothing at every step."""
     require("peft")
+    from safetensors import SafetensorError
+
     path = lora_file(source.lora)
     if not hasattr(pipe, "load_lora_weights"):
         raise UsageError(f"{type(pipe).__name__} takes no LoRA weights")
@@ -194,9 +202,8 @@ def _merge(pipe: Any, source: Source) -> None:
             raise ValueError("no weight of it belongs to a module of the pipeline")
         pipe.fuse_lora(lora_scale=source.lora_scale)
         pipe.unload_lora_weights()
-    except (ValueError, RuntimeError, LookupError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise AssetError(f"{path} does not fit {type(pipe).__name__}: {reason}") from error
+    except (ValueError, RuntimeError, LookupError, OSError, SafetensorError) as error:
+        raise AssetError(f"{path} does not fit {type(pipe).__name__}: {first_line(error)}") from error
 
 
 def _place(pipe: Any, source: Source, device: torch.device) -> None:
@@ -236,9 +243,11 @@ def _enable(module: Any, name: str) -> bool:
 
 
 def _compile(pipe: Any, backend: str) -> None:
-    """Compile the denoiser in place; its weights keep their names and stay shared."""
+    """Compile the denoiser (both, where there are two) in place; its weights keep their names and stay shared."""
     known = torch._dynamo.list_backends(exclude_tags=())
     if backend not in known:
         raise UsageError(f"torch.compile has no backend {backend!r} here; known: {', '.join(known)}")
-    denoiser = getattr(pipe, "unet", None) or pipe.transformer
-    denoiser.compile(backend=backend)
+    for name in ("unet", "transformer", "transformer_2"):
+        denoiser = getattr(pipe, name, None)
+        if denoiser is not None:
+            denoiser.compile(backend=backend)

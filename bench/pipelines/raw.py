@@ -17,9 +17,10 @@ from bench.denoiser import Prediction
 from bench.errors import AssetError, UsageError
 from bench.pipelines.base import Condition, Pipeline, Settings
 from bench.pipelines.classes import class_numbers, every_class
-from bench.pipelines.schedule import Precondition, Schedule, ShiftedFlow
+from bench.pipelines.repository import first_line
+from bench.pipelines.schedule import Precondition, Schedule, ShiftedFlow, Tabled
 from bench.pipelines.unet import to_pictures
-from bench.process import EDM, VE, Process, VPCosine, VPDiscrete, VPLinear
+from bench.process import EDM, VE, Process, VPCosine, VPLinear
 
 ProcessName = Literal["edm", "vp_linear", "vp_cosine", "ve", "flow", "ddpm"]
 PredictionName = Literal["eps", "x0", "v", "velocity", "edm"]
@@ -49,34 +50,40 @@ class Kind:
     time_scale: float = 1.0
 
     def schedule(self) -> Schedule:
-        """Process, prediction and range."""
-        process, lowest = _process(self.process, self.highest)
+        """Process, prediction and range.
+
+        Raises:
+            UsageError: the smallest level is not below the largest, or the largest cannot be chosen.
+        """
+        process, lowest = _process(self.process, self.lowest, self.highest)
+        if lowest >= process.sigma_max:
+            raise UsageError(f"lowest must be below the largest noise level, {process.sigma_max:g}, not {lowest:g}")
         precondition = Precondition(self.sigma_data) if self.prediction == "edm" else None
         prediction: Prediction = "x0" if self.prediction == "edm" else self.prediction
-        return Schedule(process, prediction, self.lowest or lowest, precondition)
+        return Schedule(process, prediction, lowest, precondition)
 
 
-def _process(name: ProcessName, highest: float | None) -> tuple[Process, float]:
-    """A process and its usual smallest noise level.
+def _process(name: ProcessName, lowest: float | None, highest: float | None) -> tuple[Process, float]:
+    """A process and the smallest noise level: the user's, or its usual one.
 
     Raises:
         UsageError: the process has its own largest level, which cannot be chosen.
     """
     if name == "edm":
-        return EDM(highest or 80.0), 0.002
-    if name == "ve":
-        return VE(highest=highest or 50.0), 0.01
+        return EDM(highest or 80.0), lowest or 0.002
+    if name == "ve":  # its time runs from the lowest to the highest level
+        return VE(lowest or 0.01, highest or 50.0), lowest or 0.01
     if highest is not None:
         raise UsageError(f"the process {name} has a largest noise level of its own; leave highest out")
     known: dict[str, Callable[[], Process]] = {
         "vp_linear": VPLinear,
         "vp_cosine": VPCosine,
         "flow": ShiftedFlow,
-        "ddpm": lambda: VPDiscrete(tuple(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).tolist())),
+        "ddpm": lambda: Tabled(tuple(torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).tolist())),
     }
     process = known[name]()
     first = 0.0 if name == "ddpm" else 1e-3
-    return process, float(process.sigma(torch.tensor(first, dtype=torch.float64)))
+    return process, lowest or float(process.sigma(torch.tensor(first, dtype=torch.float64)))
 
 
 class RawNetwork(Pipeline):
@@ -171,7 +178,10 @@ def load_module(reference: str, weights: str) -> tuple[nn.Module, Callable[[Tens
     if not callable(make):
         known = [key for key, value in vars(file).items() if inspect.isfunction(value)]
         raise UsageError(f"{path} has no function {name}; it has: {', '.join(known) or 'none'}")
-    module = make()
+    try:
+        module = make()
+    except Exception as error:  # the user's own code may raise anything
+        raise UsageError(f"{name} in {path} raised {type(error).__name__}: {first_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise UsageError(f"{name} in {path} must return a torch.nn.Module, not {type(module).__name__}")
     if weights:
@@ -189,7 +199,7 @@ def _import(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's own code may raise anything
-        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise UsageError(f"{path} cannot be imported: {type(error).__name__}: {first_line(error)}") from error
     return module
 
 

@@ -11,17 +11,22 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bench.errors import AssetError, UsageError
+from bench.errors import AssetError, BenchError, UsageError
 
 INDEX = "model_index.json"
 EXTRA = "install it with: pip install 'fewstep-bench[diffusers]'"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+_PART = re.compile(r"(.+)-\d{5}-of-(\d{5})(.*)\.safetensors")
+_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Processor", "Extractor", "Scheduler")
 _YES = {"1", "true", "yes", "on"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+UNUSED = ("safety_checker",)
+"""Components that are never loaded: no part of a benchmark."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,13 @@ class Found:
     def components(self) -> Iterator[tuple[str, str, str]]:
         """Name, library and class of each component that the folder should hold."""
         for name, value in self.index.items():
-            if isinstance(value, list) and len(value) == 2 and value[0] and not name.startswith("_"):
+            used = not name.startswith("_") and name not in UNUSED
+            if used and isinstance(value, list) and len(value) == 2 and value[0]:
                 yield name, str(value[0]), str(value[1])
+
+    def allows(self, code: str) -> bool:
+        """Whether ``owner/name@commit`` names this very repository and commit, so that its own code may run."""
+        return bool(self.repository) and code == f"{self.repository}@{self.commit}"
 
 
 class _Config(dict[str, Any]):
@@ -99,7 +109,7 @@ def locate(model: str, variant: str | None = None, allow_code: str = "") -> Foun
     if folder.is_dir():
         found = Found(folder.resolve(), read_index(folder))
     elif _REPOSITORY.fullmatch(model) and not model.startswith("."):
-        found = _from_hub(model, variant)
+        found = _from_hub(model, variant, allow_code, is_offline())
     else:
         raise UsageError(f"{model} is no folder, and no repository's name (owner/name or owner/name@revision)")
     check_code(found, allow_code)
@@ -142,7 +152,7 @@ def check_code(found: Found, allow_code: str) -> None:
     what = f"{found.repository or found.folder} brings Python code of its own ({', '.join(own)})"
     if not found.repository:
         raise UsageError(f"{what}, which is only run from a repository at a pinned revision")
-    if allow_code != f"{found.repository}@{found.commit}":
+    if not found.allows(allow_code):
         raise UsageError(f"{what}; read it, then allow it with allow_code={found.repository}@{found.commit}")
 
 
@@ -150,22 +160,52 @@ def check_files(found: Found, variant: str | None) -> None:
     """All components are there, and their weights are safetensors.
 
     Raises:
-        AssetError: a component is missing, or there are only pickles.
+        AssetError: a component or a part of its weights is missing, there are only pickles, or no component has
+            weights of the variant (those that lack it are loaded without, as diffusers does).
     """
+    weights: list[str] = []
     for name, library, kind in found.components():
         folder = found.folder / name
         if not folder.is_dir():
             raise AssetError(f"{found.folder} has no folder {name} ({library} {kind}); the copy is not complete")
-        files = [path.name for path in folder.iterdir()]
-        if any(file.endswith(".safetensors") for file in files):
-            wanted = variant and not any(f".{variant}." in file for file in files if file.endswith(".safetensors"))
-            if wanted:
-                raise AssetError(f"{folder} has no weights of the variant {variant!r}; leave variant out")
-        elif pickles := [file for file in files if file.endswith(_PICKLES) and file != "training_args.bin"]:
-            raise AssetError(
-                f"{folder} has its weights as pickles only ({pickles[0]}), which can run code when they are loaded; "
-                "use a revision with safetensors, or load and save the model again with safe_serialization=True"
-            )
+        files = sorted(path.name for path in folder.iterdir())
+        weights += [file for file in files if file.endswith(".safetensors")]
+        _check_weights(folder, files, kind)
+    if variant and not any(is_variant(file, variant) for file in weights):
+        raise AssetError(f"{found.folder} has no weights of the variant {variant!r}; leave variant out")
+
+
+def is_variant(file: str, variant: str) -> bool:
+    """Whether a file of weights, whole or one of several, belongs to a variant."""
+    return f".{variant}." in file or f".{variant}-" in file
+
+
+def _check_weights(folder: Path, files: list[str], kind: str) -> None:
+    if any(file.endswith(".safetensors") for file in files):
+        # a model in several files, model-00001-of-00003.safetensors, has them all
+        parts = [match for file in files if (match := _PART.fullmatch(file))]
+        for match in parts:
+            start, count, end = match[1], int(match[2]), match[3]
+            if sum(part[1] == start and part[3] == end for part in parts) < count:
+                raise AssetError(f"{folder} does not have all {count} parts of its weights; the copy is not complete")
+        return
+    if pickles := [file for file in files if file.endswith(_PICKLES) and file != "training_args.bin"]:
+        raise AssetError(
+            f"{folder} has its weights as pickles only ({pickles[0]}), which can run code when they are loaded; "
+            "use a revision with safetensors, or load and save the model again with safe_serialization=True"
+        )
+    if "config.json" in files and not kind.endswith(_WEIGHTLESS):
+        raise AssetError(f"{folder} has the configuration of a {kind} but no weights; the copy is not complete")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a third party says, as a part of one sentence."""
+    return str(error).strip().partition("\n")[0].rstrip(".:; ")[:300]
+
+
+def forget() -> None:
+    """Ask the hub again for what was found there."""
+    _from_hub.cache_clear()
 
 
 def require(package: str) -> None:
@@ -180,38 +220,58 @@ def require(package: str) -> None:
         raise UsageError(f"{package} is not installed; {EXTRA}")
 
 
-def _from_hub(model: str, variant: str | None) -> Found:
+@cache  # one commit per process, whatever is pushed meanwhile, and one question to the hub
+def _from_hub(model: str, variant: str | None, allow_code: str, local: bool) -> Found:
     """A snapshot of a repository; its folder is named by its commit."""
     require("diffusers")
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
     repository, _, revision = model.partition("@")
-    local = is_offline()
     try:
         index = hf_hub_download(repository, INDEX, revision=revision or None, local_files_only=local)
         folder = Path(index).parent
         found = Found(folder, read_index(folder), repository, folder.name)
         if not local:
-            _download(found, variant)
-    except RepositoryNotFoundError as error:
-        raise AssetError(f"there is no repository {model} on the hub, or it is private; check the name") from error
-    except (LocalEntryNotFoundError, OSError, HfHubHTTPError) as error:
-        why = "fetching is switched off (HF_HUB_OFFLINE or BENCH_OFFLINE)" if local else f"{type(error).__name__}"
-        raise AssetError(
-            f"{model} is neither a folder here nor in the cache, and cannot be fetched: {why}; "
-            "check the name and the network, or give the path of a copy"
-        ) from error
+            _download(found, variant, allow_code)
+    except BenchError:
+        raise
+    except Exception as error:  # three libraries fetch here, each with errors of its own
+        raise AssetError(_why(model, error, local)) from error
     return found
 
 
-def _download(found: Found, variant: str | None) -> None:
+def _why(model: str, error: Exception, local: bool) -> str:
+    """One sentence on a repository that could not be had."""
+    from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return f"{model} asks for its terms to be accepted: do so on its page at huggingface.co, then: hf auth login"
+    if isinstance(error, RepositoryNotFoundError):
+        return f"there is no repository {model} on the hub, or it is private; check the name"
+    if isinstance(error, RemoteEntryNotFoundError):
+        return f"{model} has no {INDEX}, so it is no pipeline of diffusers; name the repository of a whole pipeline"
+    reason = f"{type(error).__name__}: {first_line(error)}"
+    why = "fetching is switched off (HF_HUB_OFFLINE or BENCH_OFFLINE)" if local else reason
+    return (
+        f"{model} is neither a folder here nor in the cache, and cannot be fetched: {why}; "
+        "check the name and the network, or give the path of a copy"
+    )
+
+
+def _download(found: Found, variant: str | None, allow_code: str) -> None:
     """Fetch what the pipeline needs of this very commit, safetensors only; known classes only."""
     from diffusers import DiffusionPipeline
 
     from bench.pipelines.families import family_of
 
     family_of(found.class_name)  # before gigabytes are fetched for nothing
+    check_code(found, allow_code)
+    unused = {name: None for name in UNUSED if name in found.index}
     DiffusionPipeline.download(
-        found.repository, revision=found.commit, use_safetensors=True, variant=variant, trust_remote_code=False
+        found.repository,
+        revision=found.commit,
+        use_safetensors=True,
+        variant=variant,
+        trust_remote_code=found.allows(allow_code),
+        **unused,
     )

@@ -3,7 +3,7 @@ r"""From a scheduler of diffusers to a process, what the network predicts, and t
 ===========================================  ============================================  =========================
 scheduler                                    process                                       network predicts
 ===========================================  ============================================  =========================
-with a table ``alphas_cumprod`` (DDPM, DDIM,  ``VPDiscrete`` with that very table           ``prediction_type``
+with a table ``alphas_cumprod`` (DDPM, DDIM,  ``Tabled`` with that very table               ``prediction_type``
 PNDM, Euler, DPM-Solver, UniPC, CogVideoX)
 FlowMatch*, or ``use_flow_sigmas``           ``ShiftedFlow``                               velocity
 EDM*                                         ``EDM``, preconditioned                       x0, after ``Precondition``
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,6 +35,36 @@ PREDICTIONS: dict[str, Prediction] = {
     "v_prediction": "v",
     "flow_prediction": "velocity",
 }
+
+
+class _Copies:
+    """A table on every device that asks for it, copied there once."""
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+        self._on = {table.device: table}
+
+    def to(self, device: torch.device) -> Tensor:
+        if device not in self._on:
+            with torch.inference_mode(False):  # derivatives are taken of what is read from it
+                self._on[device] = self._table.to(device)
+        return self._on[device]
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self._table[index]
+
+
+@dataclass(frozen=True)
+class Tabled(VPDiscrete):
+    """``VPDiscrete`` without a copy of its table from the host at every call.
+
+    Such a copy waits for the device at every step, and a CUDA graph cannot hold it.
+    """
+
+    @cached_property
+    def _log_sigma(self) -> Any:
+        with torch.inference_mode(False):
+            return _Copies(VPDiscrete(self.betas)._log_sigma)
 
 
 @dataclass(frozen=True)
@@ -155,13 +186,13 @@ def read_schedule(scheduler: Any, mu: float | None = None) -> Schedule:
     return Schedule(process, prediction, float(process.sigma(torch.zeros((), dtype=torch.float64))))
 
 
-def table_process(alphas_cumprod: Tensor) -> VPDiscrete:
+def table_process(alphas_cumprod: Tensor) -> Tabled:
     """The process with this table (T,) of squared data scales, which falls with the index."""
     alpha_bar = alphas_cumprod.detach().to("cpu", torch.float64).clone()
     if alpha_bar[-1] <= 0:
         alpha_bar[-1] = SMALLEST_ALPHA_BAR
     before = torch.cat([alpha_bar.new_ones(1), alpha_bar[:-1]])
-    return VPDiscrete(tuple((1 - alpha_bar / before).tolist()))
+    return Tabled(tuple((1 - alpha_bar / before).tolist()))
 
 
 def _flow(kind: str, config: Any, mu: float | None) -> Schedule:

@@ -102,7 +102,7 @@ class LatentUNetPipeline(UNetPipeline):
 
 
 class TextUNetPipeline(LatentUNetPipeline):
-    """A latent U-Net with text, which is told the guidance scale where it was distilled to be (LCM, arXiv 2310.04378)."""
+    """A latent U-Net with text; it is told the guidance scale if it was distilled to be (LCM, arXiv 2310.04378)."""
 
     @property
     def told_width(self) -> int | None:
@@ -111,8 +111,8 @@ class TextUNetPipeline(LatentUNetPipeline):
         return width
 
     @property
-    def weight(self) -> float:
-        return super().weight if self.told_width is None else 1.0
+    def is_told(self) -> bool:
+        return self.told_width is not None
 
     def told_scale(self, text: Tensor) -> dict[str, Tensor]:
         """The U-Net's argument of the scale for the rows of ``text``; empty where it is not told."""

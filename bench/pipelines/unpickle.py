@@ -121,7 +121,7 @@ def tensors(node: Any, prefix: str = "") -> dict[str, Tensor]:
 
 
 def guard(event: str, arguments: tuple[Any, ...]) -> None:
-    """A second lock behind the list: processes, sockets and files are out of reach while a pickle is read."""
+    """A second lock behind the list: no process, no socket, no removed or renamed file while a pickle is read."""
     if event.startswith(FORBIDDEN):
         raise Refused(f"it tried {event}")
 

@@ -58,7 +58,7 @@ def clean(path: Path, line: int | None, value: object) -> str:
     """A text without blanks around it.
 
     Raises:
-        UsageError: it is no text, is empty, or has control characters.
+        UsageError: it is no text, is empty, or has control characters or lone surrogates.
     """
     if not isinstance(value, str):
         raise broken(path, line, f"the prompt is {json.dumps(value)[:40]}, not a text")
@@ -67,6 +67,8 @@ def clean(path: Path, line: int | None, value: object) -> str:
         raise broken(path, line, "the prompt is empty")
     if any(ord(letter) < 32 and letter not in "\t\n\r" for letter in text):
         raise broken(path, line, "the prompt has a control character")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # JSON can write it, nothing can encode it
+        raise broken(path, line, "the prompt has half a character, which is no text")
     return text
 
 

@@ -32,7 +32,7 @@ class Order:
 
     Attributes:
         extractor: id of the feature network.
-        extract: images (B, 3, H, W) uint8 to features (B, d) float32.
+        extract: images (B, 3, H, W) or clips (B, F, 3, H, W), uint8, to features (B, d) float32.
         preparation: of the images before the extractor.
         keep: features to keep for nearest neighbours and KID, drawn uniformly.
         seed: of that draw.
@@ -74,22 +74,26 @@ class _Reader:
                 self.bad.append(name)
                 continue
             prepared = self.order.preparation(name, pixels)
-            self.sizes.add((prepared.shape[0], prepared.shape[1]))
+            self.sizes.add((prepared.shape[-3], prepared.shape[-2]))
             yield prepared
 
 
 def batches(images: Iterator[Pixels]) -> Iterator[Tensor]:
-    """Images of equal size together, (B, 3, H, W) uint8, at most ``BATCH`` of them."""
-    import torch
-
+    """Images of equal size together, (B, 3, H, W) uint8, or clips, (B, F, 3, H, W); at most ``BATCH`` of them."""
     waiting: list[Pixels] = []
     for pixels in images:
         if waiting and (len(waiting) == BATCH or waiting[0].shape != pixels.shape):
-            yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2).contiguous()
+            yield _stacked(waiting)
             waiting = []
         waiting.append(pixels)
     if waiting:
-        yield torch.from_numpy(np.stack(waiting)).permute(0, 3, 1, 2).contiguous()
+        yield _stacked(waiting)
+
+
+def _stacked(waiting: list[Pixels]) -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.stack(waiting)).movedim(-1, -3).contiguous()
 
 
 def build(source: Source, order: Order, tell: Callable[[int], None] = lambda count: None) -> Reference:

@@ -102,9 +102,14 @@ def hugging_face(name: str, choices: dict[str, str]) -> Source:
         raise UsageError("Hugging Face data sets need a package; run pip install datasets") from error
     split, column = choices.get("split", "train"), choices.get("column", "image")
     try:
-        rows = load_dataset(
-            name, choices.get("config"), split=split, revision=choices["revision"], streaming=True
-        )  # streamed: the whole is neither downloaded nor held
+        rows = load_dataset(  # streamed: the whole is neither downloaded nor held; old versions run a script unasked
+            name,
+            choices.get("config"),
+            split=split,
+            revision=choices["revision"],
+            streaming=True,
+            trust_remote_code=False,
+        )
         columns = rows.column_names
     except Exception as error:  # the package has its own errors for each way of not reaching the hub
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,8 +1,9 @@
-"""Statistics of other programs: mean and covariance in an npz file.
+"""Statistics of other programs: mean and covariance, or features, in an npz file.
 
 EDM (``fid-refs/*.npz``), clean-fid, pytorch-fid and TTUR write ``mu`` and ``sigma``; ADM's reference batches have them
-beside ``mu_s`` and ``sigma_s`` (the spatial features of sFID) and images ``arr_0``. None of them says which network,
-resolution and count they are from, so the user has to. Pickles (EDM2's ``.pkl``) can run code when they are read: they
+beside ``mu_s`` and ``sigma_s`` (the spatial features of sFID) and images ``arr_0``. What clean-fid keeps for KID
+(``*_kid.npz``) is ``feats``, the features of all images. None of them says which network, resolution and count they are
+from, so the user has to. Pickles (EDM2's ``.pkl``) can run code when they are read: they
 are refused.
 """
 
@@ -33,6 +34,7 @@ class Told:
         count: images.
         preprocessing: id, or words, for what was done to the images.
         which: ``pool``, or ``spatial`` for ADM's second pair.
+        width: numbers that the network finds in an image; None if nobody knows.
     """
 
     extractor: str
@@ -40,6 +42,7 @@ class Told:
     count: int
     preprocessing: str = "unstated"
     which: str = "pool"
+    width: int | None = None
 
 
 def _refuse_pickles(path: Path) -> None:
@@ -57,13 +60,28 @@ def _refuse_pickles(path: Path) -> None:
         )
 
 
-def _pair(path: Path, which: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+Contents = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32] | None]
+"""Mean, covariance, and the features themselves where the file has them."""
+
+
+def _of_features(path: Path, found: NDArray[np.float32], count: int) -> Contents:
+    if found.ndim != 2 or len(found) < 2:
+        raise AssetError(f"{path} has feats of shape {found.shape}, not (n, d); get it again")
+    if len(found) != count:
+        raise AssetError(f"{path} has features of {len(found):,} images, not of {count:,}; state the right count")
+    rows = found.astype(np.float64)
+    return rows.mean(0), np.cov(rows, rowvar=False), found.astype(np.float32)
+
+
+def _contents(path: Path, which: str, count: int) -> Contents:
     mean_name, covariance_name = PAIRS[which]
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = set(archive.files)
             if {mean_name, covariance_name} <= names:
-                return archive[mean_name].astype(np.float64), archive[covariance_name].astype(np.float64)
+                return archive[mean_name].astype(np.float64), archive[covariance_name].astype(np.float64), None
+            if "feats" in names:
+                return _of_features(path, archive["feats"], count)
     except (OSError, ValueError, TypeError, AttributeError, EOFError, BadZipFile) as error:
         raise AssetError(f"{path} cannot be read as an .npz file without pickles ({error}); get it again") from error
     if "header" in names:
@@ -78,18 +96,25 @@ def read_foreign(path: Path, told: Told) -> Reference:
     """The statistics of another program's file.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or it was made with another network.
         AssetError: it is a pickle, cannot be read, or holds something else.
     """
     _refuse_pickles(path)
-    mean, covariance = _pair(path, told.which)
+    mean, covariance, features = _contents(path, told.which, told.count)
+    mean = np.atleast_1d(mean.squeeze())
+    if told.width is not None and mean.shape != (told.width,):
+        raise UsageError(
+            f"{path} has a mean of {mean.size:,} numbers, and {told.extractor} finds {told.width:,}; name the network "
+            f"that it was made with by --extractor"
+        )
     return Reference(
         extractor=told.extractor,
         resolution=told.resolution,
         preprocessing=told.preprocessing,
         count=told.count,
-        mean=np.atleast_1d(mean.squeeze()),
+        mean=mean,
         covariance=covariance,
+        features=features,
         provenance={
             "made": "imported",
             "source": {"kind": "npz", "name": path.name, "which": told.which},

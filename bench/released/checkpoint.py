@@ -57,8 +57,10 @@ class Checkpoint(BaseModel):
         clip: x0 is clipped to [-1, 1].
         windows: PeRFlow's number of time windows.
         window_form: ``ddim_eps`` or ``diff_eps``, PeRFlow's two parametrisations.
-        time_scale: factor on the time that the network is told (NitroFusion's time-step shift).
+        time_scale: factor on the time that the network is told.
         time_floor: that time is cut to a whole number.
+        called_at: factor on the index, cut to a whole number, at which the network is called and its output understood,
+            while the noise is that of the index itself (NitroFusion's time-step shift).
         source: where each setting was read; the key is a field or ``settings`` for all that are not named.
         unverified: what could not be read in a public source, one phrase each.
         note: one sentence on what a user should know.
@@ -94,6 +96,7 @@ class Checkpoint(BaseModel):
     window_form: Literal["", "ddim_eps", "diff_eps"] = ""
     time_scale: float = Field(default=1.0, gt=0)
     time_floor: bool = False
+    called_at: float = Field(default=1.0, gt=0, le=1)
     source: dict[str, str] = Field(min_length=1)
     unverified: tuple[str, ...] = ()
     note: str = ""
@@ -134,9 +137,17 @@ class Checkpoint(BaseModel):
 
     @property
     def command(self) -> str:
-        """The command that brings the repository's files onto this machine."""
+        """The command that brings what the student is made of onto this machine, and nothing else of the repository."""
         pinned = f" --revision {self.revision}" if self.revision else ""
-        return f"hf download {self.repository}{pinned}"
+        names = list(dict.fromkeys(filter(None, (*self.files.values(), self.lora))))
+        names += ["adapter_config.json"] if any(name.startswith("adapter_model") for name in names) else []
+        if "." in names:
+            wanted = ""
+        elif all(PurePosixPath(name).suffix for name in names):
+            wanted = "".join(f" {name}" for name in names)
+        else:
+            wanted = "".join(f" --include '{name}/*'" for name in names)
+        return f"hf download {self.repository}{pinned}{wanted}"
 
 
 def _literals(tree: ast.Module) -> Iterator[dict[str, Any]]:

@@ -44,8 +44,9 @@ def _cached(card: Checkpoint, path: str) -> Path | None:
 
     try:
         return Path(snapshot_download(card.repository, revision=card.revision or None, local_files_only=True), path)
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        return None
+    except (LocalEntryNotFoundError, OSError, ValueError) as error:
+        partial = getattr(error, "snapshot_path", "")  # where some of the repository's files are, perhaps this one
+        return Path(partial, path) if partial else None
 
 
 def readable(card: Checkpoint, path: str) -> Path:

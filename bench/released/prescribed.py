@@ -60,6 +60,11 @@ class Route:
             return share / (1 - share) if share < 1 - 1 / FLOW_START else FLOW_START
         return float(self.process.sigma(torch.tensor(time, dtype=torch.float64)))
 
+    def called(self, time: float) -> float:
+        """The index at which the network is called at a prescribed time."""
+        factor = self.checkpoint.called_at
+        return time if factor == 1.0 else math.floor(factor * time)
+
     def scale(self, level: float) -> float:
         """alpha at a noise level."""
         time = self.process.time(torch.tensor(level, dtype=torch.float64))
@@ -106,11 +111,13 @@ def consistency(denoise: Denoiser, x: Tensor, noise: Noise, route: Route) -> Ten
     for step, (time, level) in enumerate(zip(route.times, route.sigma, strict=True)):
         if step:
             x = clean + math.sqrt(max(level**2 - card.sigma_floor**2, 0.0)) * noise()
-        clean = denoise(x, level)
+        index = route.called(time)
+        inner = route.level(index)
+        clean = denoise(x * (route.scale(level) / route.scale(inner)), inner)  # the same x_t at another index
         if card.clip:
             clean = clean.clamp(-1, 1)
         if card.boundary:
-            skip, out = _boundary(card.boundary, time)
+            skip, out = _boundary(card.boundary, index)
             clean = out * clean + skip * route.scale(level) * x
     return clean
 

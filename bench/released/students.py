@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.api import Unsupported
 from bench.pipelines.base import Pipeline
 from bench.pipelines.families import family_of
-from bench.pipelines.repository import require
+from bench.pipelines.repository import first_line, require
 from bench.released.checkpoint import Checkpoint
 from bench.released.files import locate, tensors
 
@@ -69,11 +69,7 @@ def _whole(card: Checkpoint, base: nn.Module, path: str) -> nn.Module:
     try:
         return load(folder, variant=variant, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
-        raise Unsupported(f"{path} of {card.repository} cannot be loaded: {_first(error)}") from error
-
-
-def _first(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+        raise Unsupported(f"{path} of {card.repository} cannot be loaded: {first_line(error)}") from error
 
 
 def _delta(card: Checkpoint, base: nn.Module, path: str) -> nn.Module:
@@ -126,13 +122,15 @@ def _lora(card: Checkpoint, pipe: Any, name: str, network: nn.Module, path: str)
         Unsupported: the file is missing, or adapts other layers.
     """
     require("peft")
+    from safetensors import SafetensorError
+
     try:
         if Path(path).name.startswith("adapter_model"):
             return _peft(card, network, path)
         return _adapt(card, pipe, name, network, path)
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+    except (ValueError, KeyError, RuntimeError, OSError, SafetensorError) as error:
         kind = type(pipe).__name__
-        raise Unsupported(f"{path} of {card.repository} does not fit this {kind}: {_first(error)}") from error
+        raise Unsupported(f"{path} of {card.repository} does not fit this {kind}: {first_line(error)}") from error
 
 
 class Told(nn.Module):
@@ -206,7 +204,13 @@ def build(card: Checkpoint, nfe: int, teacher: Pipeline, guidance_scale: float) 
         network = Told(network, card)
     setattr(pipe, name, network)
     family = family_of(card.family) if card.family else type(teacher)
-    return family(pipe, replace(teacher.settings, guidance_scale=guidance_scale))
+    student = family(pipe, replace(teacher.settings, guidance_scale=guidance_scale))
+    if card.embedded and not student.is_told:
+        raise Unsupported(
+            f"the network of {card.repository} is told the guidance scale, and this pipeline's {type(base).__name__} "
+            "has no input for it"
+        )
+    return student
 
 
 def _network(card: Checkpoint, nfe: int, pipe: Any, name: str, base: nn.Module) -> nn.Module:

@@ -27,6 +27,9 @@ def _of_family(section: Section, metric: str, family: str) -> list[str]:
         for ranking in rankings:
             if place < len(ranking) and len(picked) < MOST:
                 picked.setdefault(ranking[place])
+    for member in members:  # where there are too few values to choose by
+        if len(picked) < MOST:
+            picked.setdefault(member)
     return [method for method in members if method in picked]
 
 
@@ -39,4 +42,5 @@ def chosen(section: Section, metric: str) -> list[str]:
 def remark(section: Section, metric: str) -> str:
     """A sentence for the caption; empty if every method is named."""
     left = len(section.methods) - len(chosen(section, metric))
-    return f"Of families of more than {MOST} methods the best are named; {left} others are not." if left else ""
+    others = f"{left} others are" if left > 1 else "1 other is"
+    return f"Of families of more than {MOST} methods the best are named; {others} not." if left else ""

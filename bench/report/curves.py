@@ -10,7 +10,7 @@ from bench.record import Measured
 from bench.report.chosen import chosen
 from bench.report.labels import spread
 from bench.report.sections import Section
-from bench.report.sheet import MARGIN, Sheet, footer_text, log_axis, wants_log
+from bench.report.sheet import MARGIN, Sheet, footer_text, limits, log_axis
 from bench.report.style import GREY, INK, Style, font_size, measure, styles, wrap
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _draw(axes: Axes, curve: Curve, style: Style, dodge: float) -> None:
     )
 
 
-def _scale(axes: Axes, section: Section, values: Sequence[float], label: str) -> None:
+def _scale(axes: Axes, section: Section, values: Sequence[Measured], label: str) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     budgets = section.nfe
@@ -76,14 +76,11 @@ def _scale(axes: Axes, section: Section, values: Sequence[float], label: str) ->
     axes.xaxis.set_major_locator(FixedLocator(budgets))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    low, high = min(values), max(values)
-    if wants_log(values):
-        axes.set_yscale("log")
-        axes.set_ylim(low / (high / low) ** 0.05, high * (high / low) ** 0.05)
+    bottom, top, is_log = limits(values, values, 0.05)
+    axes.set_yscale("log" if is_log else "linear")
+    axes.set_ylim(bottom, top)
+    if is_log:
         log_axis(axes.yaxis)
-    else:
-        pad = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
-        axes.set_ylim(low - pad, high + pad)
     axes.set_ylabel(label)
     axes.grid(True, color="#e6e6e6", linewidth=0.4)
     axes.set_axisbelow(True)
@@ -135,13 +132,8 @@ def figure(section: Section, metric: str, width: float) -> Figure | None:
     heights = [max(LEAST, need) for need in needed.values()]
     sheet = Sheet(width, BOTTOM + sum(heights) + len(heights) * (TOP + GAP) - GAP, footer_text(section))
     style = styles(section.methods)
-    values = [
-        bound
-        for group in found.values()  # one that is not named may leave the frame
-        for curve in group
-        for _, m in curve.points
-        for bound in (m.value, m.high if m.high is not None else m.value)
-    ]
+    # a method that is not named may leave the frame
+    values = [measured for group in found.values() for curve in group for _, measured in curve.points]
     top = sheet.height - sheet.foot
     for (name, group), height in zip(found.items(), heights, strict=True):
         bottom = top - TOP - height

@@ -23,6 +23,7 @@ _LATEX = {
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
     "–": "--",
+    "…": r"\ldots{}",
     "×": r"$\times$",
     "≥": r"$\geq$",
     "≤": r"$\leq$",

@@ -41,6 +41,11 @@ def milliseconds(seconds: float | None) -> str:
     return plain(None if seconds is None else seconds * 1e3)
 
 
+def counted(number: int, noun: str) -> str:
+    """``"1 record"``, ``"2 records"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def count(number: int | None) -> str:
     """A whole number in groups of three, with narrow spaces that do not break."""
     return MISSING if number is None else f"{number:,}".replace(",", "\u202f")

@@ -11,7 +11,7 @@ from bench.record import Measured
 from bench.report.labels import Box, place
 from bench.report.legend import draw_legend, legend_height
 from bench.report.sections import Section
-from bench.report.sheet import MARGIN, Sheet, footer_text, log_axis, wants_log
+from bench.report.sheet import MARGIN, Sheet, footer_text, limits, log_axis
 from bench.report.style import COLUMN, GREY, INK, Style, font_size, measure, styles, wrap
 
 if TYPE_CHECKING:
@@ -55,19 +55,17 @@ def front(found: Sequence[Dot]) -> list[Dot]:
     return result
 
 
-def _scale(axes: Axes, found: Sequence[Dot], label: str) -> None:
-    for axis, values in ((axes.xaxis, [d.time for d in found]), (axes.yaxis, [d.value.value for d in found])):
-        low, high = min(values), max(values)
-        is_x = axis is axes.xaxis
-        limits = axes.set_xlim if is_x else axes.set_ylim
-        if wants_log(values) or (is_x and low > 0):
-            (axes.set_xscale if is_x else axes.set_yscale)("log")
-            ratio = max(high / low, 1.1)
-            limits(low / ratio**0.1, high * ratio**0.1)
-            log_axis(axis)
-        else:
-            pad = 0.1 * (high - low) or 0.1 * abs(high) or 1.0
-            limits(low - pad, high + pad)
+def _scale(axes: Axes, found: Sequence[Dot], best: Sequence[Dot], label: str) -> None:
+    fastest, slowest = min(dot.time for dot in found), max(dot.time for dot in found)
+    ratio = max(slowest / fastest, 1.1)
+    axes.set_xscale("log")
+    axes.set_xlim(fastest / ratio**0.1, slowest * ratio**0.1)
+    log_axis(axes.xaxis)
+    bottom, top, is_log = limits([dot.value for dot in found], [dot.value for dot in best], 0.1)
+    axes.set_yscale("log" if is_log else "linear")
+    axes.set_ylim(bottom, top)
+    if is_log:
+        log_axis(axes.yaxis)
     axes.set_xlabel("milliseconds per image (p50)")
     axes.set_ylabel(label)
     axes.grid(True, color="#e6e6e6", linewidth=0.4)
@@ -145,8 +143,8 @@ def figure(section: Section, width: float) -> Figure | None:
     for i, (batch, found) in enumerate(panels.items()):
         left, bottom = (i % across) * breadth, legend + (down - 1 - i // across) * (unit + GAP) + BOTTOM
         axes = sheet.axes(left + LEFT, bottom, breadth - LEFT - 0.08, height)
-        _scale(axes, found, section.label(section.metric))
         best = front(found)
+        _scale(axes, found, best, section.label(section.metric))
         _draw(axes, found, best, style)
         _label(sheet, axes, found, best)
         sheet.text(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bench.report.numbers import counted
 from bench.report.ranking import TIES
 from bench.report.sections import Section
 
@@ -45,7 +46,19 @@ def intervals(section: Section, metrics: tuple[str, ...]) -> str:
 def definition(section: Section, metric: str) -> str:
     """``"FD (digits-cnn), lower is better: fd:digits-cnn@1a2b/n=2000/ref=9c0d"``."""
     sample = section.sample(metric)
-    return f"{sample.label}, {sample.better} is better: {metric}" if sample else f"never measured: {metric}"
+    name = f"{sample.label}, {sample.better} is better" if sample else f"{section.label(metric)}, no number here"
+    return f"{name}: {metric}"
+
+
+def ranking(section: Section) -> str:
+    """What ranks where it is not the first metric, why it is not, and when methods share a rank."""
+    if not section.passed:
+        return TIES
+    why = "; ".join(
+        f"{section.label(metric)} has no number here" + "".join(f": {gap}" for gap in section.gaps(metric))
+        for metric in section.passed
+    )
+    return f"by {section.label(section.metric)}, the first metric with a number; {why.rstrip('.')}. {TIES}"
 
 
 def lines(section: Section, metrics: tuple[str, ...], latency: bool, ranks: bool = True) -> list[str]:
@@ -61,12 +74,12 @@ def lines(section: Section, metrics: tuple[str, ...], latency: bool, ranks: bool
     found += [f"Metric: {definition(section, metric)}." for metric in metrics]
     found.append(f"Intervals: {intervals(section, metrics)}.")
     if ranks:
-        found.append(f"Ranks: {TIES}")
+        found.append(f"Ranks: {ranking(section)}")
     if latency and section.protocols:
         found.append(f"Latency: {' | '.join(section.protocols)}; p50.")
     for title, keys in (("Hardware", _HARDWARE), ("Versions", _VERSIONS)):
         text = _environment(section, keys)
         found.append(f"{title}: {text or 'not recorded'}.")
     if section.superseded:
-        found.append(f"Left out: {section.superseded} records of older revisions or artifacts.")
+        found.append(f"Left out: {counted(section.superseded, 'record')} of older revisions or artifacts.")
     return found

@@ -30,7 +30,8 @@ def _score(point: Point, metric: str, results: Results) -> Score:
     measured = point.value(metric)
     assert measured is not None
     records: list[Record] = [record for record in point.ok if metric in record.metrics]
-    found = {record.cell.seed: results.influence(record) for record in records}
+    influential = [record for record in records if record.cell.metrics[0] == metric]  # influence is on the first one
+    found = {record.cell.seed: results.influence(record) for record in influential}
     interval = None if measured.low is None or measured.high is None else measured.high - measured.low
     return Score(
         value=measured.value,

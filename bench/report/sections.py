@@ -4,8 +4,9 @@
 
     records --> Section (suite, its revision, n, first metric id) --> Point (method, NFE) --> records, one per seed
 
-What stands in one section shares teacher, number of samples and the definition of the ranking metric; nothing is ranked
-across sections. Where a method was measured again after its code or its artifact changed, the newest stands.
+What stands in one section shares teacher, number of samples and the definition of the first metric, which ranks, or the
+first that has a number if that one has none; nothing is ranked across sections. Where a method was measured again after
+its code or its artifact changed, the newest stands.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Section:
 
     Attributes:
         metrics: ids, the ranking one first.
+        passed: ids that were to rank before that one, and have no number here.
         points: by method and NFE.
         protocols: ids of the latency protocols measured on this suite.
         superseded: how many records of older revisions or artifacts were left out.
@@ -34,6 +36,7 @@ class Section:
     revision: str
     samples: int
     metrics: tuple[str, ...]
+    passed: tuple[str, ...]
     points: tuple[Point, ...]
     protocols: tuple[str, ...]
     superseded: int
@@ -42,6 +45,11 @@ class Section:
     def metric(self) -> str:
         """The id of the metric that ranks."""
         return self.metrics[0]
+
+    @property
+    def heading(self) -> str:
+        """The suite as a heading bears it: a long spec is cut, and its revision says which it is."""
+        return heading(self.suite, self.revision)
 
     @property
     def nfe(self) -> list[int]:
@@ -68,12 +76,27 @@ class Section:
         return next((value for value in found if value is not None), None)
 
     def label(self, metric: str) -> str:
-        """A metric's name for columns and axes; the id where it was never measured, or where two share a name."""
+        """A metric's name for columns and axes; its id where two share a name."""
+        others = [self._name(other) for other in self.metrics if other != metric]
+        return metric if self._name(metric) in others else self._name(metric)
+
+    def _name(self, metric: str) -> str:
+        """Its label; without a number, which would bring one, the spec by which it was asked for."""
         mine = self.sample(metric)
-        others = [self.sample(other) for other in self.metrics if other != metric]
-        if mine is None or any(other is not None and other.label == mine.label for other in others):
-            return metric
-        return mine.label
+        return mine.label if mine else metric.partition(":")[0]
+
+    def gaps(self, metric: str) -> list[str]:
+        """Why a metric has no number, each reason once."""
+        found = (record.missing.get(metric) for point in self.points for record in point.ok)
+        return list(dict.fromkeys(sentence for sentence in found if sentence))
+
+
+HEADING = 60  # characters
+
+
+def heading(suite: str, revision: str) -> str:
+    """A suite's spec, or its beginning and its revision where it is longer than ``HEADING`` characters."""
+    return suite if len(suite) <= HEADING else f"{suite[: HEADING - 10]}…@{revision[:8]}"
 
 
 def _newest(records: Iterable[Record]) -> tuple[list[Record], int]:
@@ -117,6 +140,13 @@ def _metrics(records: Sequence[Record]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(metric for record in records for metric in record.cell.metrics))
 
 
+def _by_rank(metrics: tuple[str, ...], points: Iterable[Point]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids with the first that has a number in front, and those that stood before it; as they are if none has."""
+    measured = {metric for point in points for record in point.ok for metric in record.metrics}
+    place = next((i for i, metric in enumerate(metrics) if metric in measured), 0)
+    return (metrics[place], *metrics[:place], *metrics[place + 1 :]), metrics[:place]
+
+
 def _section(records: Sequence[Record], timings: Mapping[str, Mapping[tuple[_Identity, int], Record]]) -> Section:
     groups: dict[tuple[_Identity, int], list[Record]] = defaultdict(list)
     for record in records:
@@ -131,11 +161,13 @@ def _section(records: Sequence[Record], timings: Mapping[str, Mapping[tuple[_Ide
         latency = {entry.batch: entry for entry in timed.latency} if timed else {}
         points.append(Point(names[identity], family(identity[0]), nfe, tuple(kept), latency))
     cell = records[0].cell
+    metrics, passed = _by_rank(_metrics([record for point in points for record in point.records]), points)
     return Section(
         suite=cell.suite,
         revision=cell.suite_revision,
         samples=cell.samples,
-        metrics=_metrics([record for point in points for record in point.records]),
+        metrics=metrics,
+        passed=passed,
         points=tuple(sorted(points, key=lambda point: (point.method, point.nfe))),
         protocols=tuple(sorted(timings)),
         superseded=superseded,

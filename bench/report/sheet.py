@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.record import Measured
 from bench.report.provenance import intervals, lines, seeds
 from bench.report.sections import Section
 from bench.report.style import COLUMN, GREY, figure, font_size, measure
@@ -22,7 +25,7 @@ def footer_text(section: Section, protocol: str = "") -> str:
     """What must stand on the figure itself; the rest is in its caption."""
     numbers = ", ".join(map(str, seeds(section)))
     parts = [
-        f"Suite {section.suite}@{section.revision[:8]}",
+        f"Suite {section.heading}" + (f"@{section.revision[:8]}" if section.heading == section.suite else ""),
         f"n = {section.samples}, seeds {numbers}",
         section.metric,
         f"intervals: {intervals(section, (section.metric,))}",
@@ -77,6 +80,33 @@ def wants_log(values: Iterable[float]) -> bool:
     """Whether an axis of these values should be logarithmic: all positive, over more than a factor of 20."""
     found = list(values)
     return bool(found) and min(found) > 0 and max(found) / min(found) > 20
+
+
+def limits(shown: Iterable[Measured], barred: Iterable[Measured], margin: float) -> tuple[float, float, bool]:
+    """Ends of an axis that hold values and their intervals, and whether it is logarithmic.
+
+    Intervals widen the axis by no more than half of what the values span, or the median length of an interval, so that
+    one long interval does not press everything else flat; it is cut by the frame. So is one that reaches 0 on a
+    logarithmic axis.
+
+    Args:
+        shown: what is drawn.
+        barred: what is drawn with its interval.
+        margin: room at either end, in parts of the whole.
+    """
+    values = [measured.value for measured in shown]
+    is_log = wants_log(values)
+    forward, back = (math.log, math.exp) if is_log else (float, float)
+    ends = [(m.low, m.high) for m in barred if m.low is not None and m.high is not None]
+    bars = [(forward(low), forward(high)) for low, high in ends if low > 0 or not is_log]
+    bottom, top = forward(min(values)), forward(max(values))
+    reach = max((top - bottom) / 2, median(high - low for low, high in bars)) if bars else 0.0
+    bottom, top = (
+        max(min([bottom, *(low for low, _ in bars)]), bottom - reach),
+        min(max([top, *(high for _, high in bars)]), top + reach),
+    )
+    pad = margin * (top - bottom) or (0.1 if is_log else margin * abs(top) or 1.0)
+    return back(bottom - pad), back(top + pad), is_log
 
 
 def log_axis(axis: Axis) -> None:

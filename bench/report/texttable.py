@@ -107,7 +107,7 @@ def ranked_table(section: Section, nfe: int, results: Results) -> TextTable:
     headers = ["rank", "method", *(section.label(metric) for metric in section.metrics)]
     headers += _latency_headers(batches(section)) + (["fit evals", "fit s"] if _fitted(section) else [])
     evaluations = "1 evaluation" if nfe == 1 else f"{nfe} evaluations"
-    table = TextTable(f"{section.suite}, {evaluations}, by {section.label(section.metric)}", headers)
+    table = TextTable(f"{section.heading}, {evaluations}, by {section.label(section.metric)}", headers)
     for i, row in enumerate(ranked(section, nfe, results)):
         table.rows.append(_ranked_cells(table, section, row))
         if row.rank == 1:
@@ -118,7 +118,7 @@ def ranked_table(section: Section, nfe: int, results: Results) -> TextTable:
 
 def summary_table(section: Section, metric: str, results: Results) -> TextTable:
     """Methods against budgets for one metric; first ranks are marked where it is the metric that ranks."""
-    table = TextTable(f"{section.suite}, {section.label(metric)}", ["method", *(f"NFE {nfe}" for nfe in section.nfe)])
+    table = TextTable(f"{section.heading}, {section.label(metric)}", ["method", *(f"NFE {nfe}" for nfe in section.nfe)])
     wanted = len(seeds(section))
     for method in section.methods:
         points = [section.at(method, nfe) for nfe in section.nfe]

@@ -8,6 +8,7 @@ from bench.latency.stages import STAGES
 from bench.record import Latency, Record, Status
 from bench.report.numbers import MISSING, milliseconds, plain
 from bench.report.ranking import reasons_of
+from bench.report.sections import heading
 from bench.report.texttable import TextTable
 
 
@@ -25,7 +26,7 @@ def _latency_table(suite: str, protocol: str, records: Sequence[Record]) -> Text
     headers += ["in denoiser", "peak MiB"]
     staged = any(entry.stages for record in records for entry in record.latency)
     headers += [f"{name.replace('_', ' ')} ms" for name in STAGES] if staged else []
-    table = TextTable(f"{suite}, latency", headers, footer=[f"Protocol: {protocol}; p50 with its 95 % interval."])
+    table = TextTable(f"{heading(suite, records[-1].cell.suite_revision)}, latency", headers, footer=[f"Protocol: {protocol}; p50 with its 95 % interval."])
     newest = {(record.cell.method, record.cell.nfe): record for record in records}
     for (method, nfe), record in newest.items():
         if record.status is not Status.OK:

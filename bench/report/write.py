@@ -47,8 +47,14 @@ class Report:
     sections: tuple[Section, ...]
 
 
+SLUG = 80  # characters: with what stands before and behind it far from the 255 bytes of a file's name
+
+
 def _slug(section: Section, taken: set[str]) -> str:
+    """The suite's spec as part of a file's name; of a long one the beginning and a hash of the whole."""
     base = re.sub(r"[^a-z0-9]+", "-", section.suite.lower()).strip("-")
+    if len(base) > SLUG:
+        base = f"{base[: SLUG - 9].strip('-')}-{hashlib.sha256(section.suite.encode()).hexdigest()[:8]}"
     number = 1
     while (name := base if number == 1 else f"{base}-{number}") in taken:
         number += 1
@@ -82,7 +88,8 @@ def _tables(found: Sequence[Section], results: Results) -> dict[str, str]:
         tex.append(latex(summary))
         text.append(markdown(summary))
         text += [markdown(ranked_table(section, nfe, results)) for nfe in section.nfe]
-        text += [markdown(summary_table(section, metric, results)) for metric in section.metrics[1:]]
+        others = [metric for metric in section.metrics[1:] if section.sample(metric)]
+        text += [markdown(summary_table(section, metric, results)) for metric in others]
     text += [markdown(table) for table in latency_tables(results.records)]
     return {
         "table.md": "\n".join(text),

@@ -49,7 +49,7 @@ class Diffusers(PipelineSuite):
             knows classes; all classes by default.
         prompt_count, prompt_seed: how many to draw and how; all by default.
         variant: of the weights' files, such as ``fp16``.
-        guidance_scale: the pipeline's own default if not given; 1 is without guidance.
+        guidance_scale: the pipeline's own default if not given; up to 1 is without guidance, as in diffusers.
         negative_prompt: what guidance leads away from; ``%00`` is the empty text.
         height, width, frames: of what is generated; the pipeline's own by default.
         frame_rate, max_sequence_length: where the pipeline is told them.

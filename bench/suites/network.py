@@ -45,7 +45,7 @@ class Network(PipelineSuite):
         prediction: ``eps``, ``x0``, ``v``, ``velocity``, or ``edm`` for a network inside EDM's preconditioning.
         size: of one sample, such as ``3x32x32``.
         classes: the network is called with labels 0..classes-1, and ``classes`` for none.
-        guidance_scale: 1 is without guidance.
+        guidance_scale: 1 is without guidance, 0 without classes; other values need ``classes``.
         lowest, highest: noise levels that differ from the process's own.
         sigma_data, time_scale: see ``bench.pipelines.raw.Kind``.
         samples, batch_size, metrics, reference_files, solution_steps: as in the suite ``diffusers``.
@@ -131,3 +131,5 @@ class Network(PipelineSuite):
         """The files are there and the declaration is possible; nothing is loaded."""
         self.content()
         self.kind.schedule()
+        if not self.classes and self.guidance_scale != 1.0:
+            raise UsageError("guidance leads away from the label for no class; say how many classes there are")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import zipfile
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -53,7 +54,7 @@ def load(source: str, split: str = "train") -> Images:
         split: ``train`` (50,000 images) or ``test`` (10,000).
 
     Raises:
-        UsageError: there is no such data.
+        UsageError: there is no such data, or it cannot be read.
     """
     if not source:
         raise UsageError(f"training needs CIFAR-10; {HELP}")
@@ -63,9 +64,12 @@ def load(source: str, split: str = "train") -> Images:
     path = Path(source) / f"{split}.npz"
     if not path.is_file():
         raise UsageError(f"{path} is not there; {HELP}")
-    with np.load(path, allow_pickle=False) as data:
-        jpeg, offsets, labels = data["jpeg"], data["offsets"], data["labels"]
-    pictures = [_decode(jpeg[a:b].tobytes()) for a, b in pairwise(offsets)]
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+            jpeg, offsets, labels = data["jpeg"], data["offsets"], data["labels"]
+        pictures = [_decode(jpeg[a:b].tobytes()) for a, b in pairwise(offsets)]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} is damaged or of another kind ({type(error).__name__}); {HELP}") from error
     return _images("cifar10-jpeg-16", pictures, labels)
 
 

@@ -29,7 +29,7 @@ WIDTH: Final = 64  # of the text encoder
 class Recipe:
     """Hyper-parameters; the defaults are those of the shipped model."""
 
-    plan: Plan = field(default_factory=lambda: Plan(steps=4400, rate=2e-3, batch=64, warm_up=300, decay=0.999))
+    plan: Plan = field(default_factory=lambda: Plan(steps=12000, rate=2e-3, batch=64, warm_up=300, decay=0.999))
     dropped: float = 0.1  # share of clips trained without a caption
     uniform: float = 0.2  # share of times drawn evenly
     broad: int = 2834  # first steps, on all digits and paths

@@ -125,7 +125,8 @@ def call(python: Path, source: str, scratch: Path, seconds: float) -> Answer:
         _end(process)
     if code < 0:
         name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-        raise VBenchError(f"the VBench worker was killed by {name}, most often for lack of memory; run again")
+        why = ", most often for lack of memory; run again" if -code == signal.SIGKILL else _last_line(log)
+        raise VBenchError(f"the VBench worker was killed by {name}{why}")
     return _read(answer, code, log)
 
 
@@ -166,6 +167,7 @@ def _request(wanted: Dimension, videos: Sequence[Video], device: str, scratch: P
         "text": wanted.text,
         "reader": wanted.reader,
         "frames": wanted.frames,
+        "rate": wanted.rate,
         "device": device,
         "scratch": str(scratch),
         "videos": [{"path": str(video.path.absolute()), "prompt": video.prompt} for video in videos],

@@ -28,11 +28,13 @@ class Dimension:
         name: as VBench calls it.
         group: which of the two scores it counts towards, and with which ``weight``.
         low, high: raw scores that are normalised to 0 and 1; the result is not clipped.
+        lowest: the smallest raw score there can be; -1 for a cosine. The largest is 1.
         parts: (entry of the manifest of weights, where VBench looks for it).
         text: what it needs beside the clip: nothing, any prompt, the prompt of an action, or one of VBench's own
             prompts for this dimension, with its auxiliary information.
         reader: what VBench decodes the clip with.
         frames: fewest frames it can work with.
+        rate: frames per second that it looks at, of which ``frames`` are needed; 0 is all.
         detectron2: whether it needs that package, which is on no index.
     """
 
@@ -41,10 +43,12 @@ class Dimension:
     low: float = 0.0
     high: float = 1.0
     weight: float = 1.0
+    lowest: float = 0.0
     parts: tuple[tuple[str, str], ...] = ()
     text: Text = ""
     reader: Reader = "decord"
     frames: int = 2
+    rate: int = 0
     detectron2: bool = False
 
     @property
@@ -90,7 +94,8 @@ _ALL = (
     Dimension("background_consistency", "quality", 0.2615, parts=(_CLIP_B,)),
     Dimension("temporal_flickering", "quality", 0.6293, reader="cv2"),
     Dimension("motion_smoothness", "quality", 0.706, 0.9975, parts=(_AMT,), reader="cv2", frames=3),
-    Dimension("dynamic_degree", "quality", weight=0.5, parts=(_RAFT,), reader="cv2"),
+    # a clip moves if round(n / 4) of its n - 1 steps are large: all clips of 2 frames would, and none of 1
+    Dimension("dynamic_degree", "quality", weight=0.5, parts=(_RAFT,), reader="cv2", frames=3, rate=8),
     Dimension("aesthetic_quality", "quality", parts=(_CLIP_L, _AESTHETIC), frames=1),
     Dimension("imaging_quality", "quality", parts=(_MUSIQ,), frames=1),
     Dimension("object_class", "semantic", parts=_GRIT, text="auxiliary", frames=1, detectron2=True),
@@ -99,9 +104,9 @@ _ALL = (
     Dimension("color", "semantic", parts=_GRIT, text="auxiliary", frames=1, detectron2=True),
     Dimension("spatial_relationship", "semantic", parts=_GRIT, text="auxiliary", frames=1, detectron2=True),
     Dimension("scene", "semantic", high=0.8222, parts=_TAG2TEXT, text="auxiliary", frames=1),
-    Dimension("appearance_style", "semantic", 0.0009, 0.2855, parts=(_CLIP_B,), text="auxiliary", frames=1),
-    Dimension("temporal_style", "semantic", high=0.364, parts=_VICLIP, text="prompt", frames=1),
-    Dimension("overall_consistency", "semantic", high=0.364, parts=_VICLIP, text="prompt", frames=1),
+    Dimension("appearance_style", "semantic", 0.0009, 0.2855, lowest=-1, parts=(_CLIP_B,), text="auxiliary", frames=1),
+    Dimension("temporal_style", "semantic", high=0.364, lowest=-1, parts=_VICLIP, text="prompt", frames=1),
+    Dimension("overall_consistency", "semantic", high=0.364, lowest=-1, parts=_VICLIP, text="prompt", frames=1),
 )
 
 DIMENSIONS = {dimension.name: dimension for dimension in _ALL}

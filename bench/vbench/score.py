@@ -6,7 +6,6 @@ all 16 are there; what there is has the weighted mean of its normalised scores, 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -45,18 +44,19 @@ def _group(normalised: Mapping[str, float], group: Group) -> float:
 
 
 def summarise(raw: Mapping[str, float]) -> Summary:
-    """The scores from VBench's own raw scores, each in [0, 1], by dimension.
+    """The scores from VBench's own raw scores by dimension, each in [0, 1], or in [-1, 1] if it is a cosine.
 
     Raises:
-        UsageError: a name is no dimension, a score is not a number in [0, 1], or there is none at all.
+        UsageError: a name is no dimension, a score is not a number in its range, or there is none at all.
     """
     scores = {dimension(name).name: value for name, value in raw.items()}
     if not scores:
         raise UsageError("there is no score of any dimension of VBench")
     for name, value in scores.items():
-        if not math.isfinite(value) or not 0 <= value <= 1:
+        lowest = DIMENSIONS[name].lowest
+        if not lowest <= value <= 1:  # nan is neither
             raise UsageError(
-                f"{name} is {value:g}; raw scores of VBench lie between 0 and 1 (divide percentages by 100)"
+                f"{name} is {value:g}; its raw scores lie between {lowest:g} and 1 (divide percentages by 100)"
             )
     normalised = {name: DIMENSIONS[name].normalised(scores[name]) for name in DIMENSIONS if name in scores}
     missing = tuple(name for name in DIMENSIONS if name not in scores)

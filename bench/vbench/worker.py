@@ -89,32 +89,38 @@ def offline(quiet: bool) -> None:
     subprocess.run = guarded  # type: ignore[assignment]
 
 
-def _frames_by_cv2(path: str) -> int:
-    video, count = importlib.import_module("cv2").VideoCapture(path), 0
+def _frames_by_cv2(path: str, rate: int) -> int:
+    """How many frames a dimension looks at; all if the rate is 0."""
+    cv2, count = importlib.import_module("cv2"), 0
+    video = cv2.VideoCapture(path)
+    step = max(1, round(video.get(cv2.CAP_PROP_FPS) / rate)) if rate else 1
     while video.isOpened() and video.read()[0]:
         count += 1
     video.release()
-    return count
+    return len(range(0, count, step))
 
 
-def _frames_by_decord(path: str) -> int:
+def _frames_by_decord(path: str, _: int) -> int:
     video = importlib.import_module("decord").VideoReader(path, num_threads=1)
     video.get_batch([0, len(video) - 1])
     return len(video)
 
 
-def _unreadable(path: str, reader: str, least: int) -> str:
+def _unreadable(path: str, request: Request) -> str:
     """Why a video cannot be scored, or nothing."""
     if not os.path.isfile(path):
         return "the file is not there"
-    count: Callable[[str], int] = _frames_by_cv2 if reader == "cv2" else _frames_by_decord
+    reader: str = request["reader"]
+    least, rate = request["frames"], request["rate"]
+    count: Callable[[str, int], int] = _frames_by_cv2 if reader == "cv2" else _frames_by_decord
     try:
-        frames = count(path)
+        frames = count(path, rate)
     except Exception as error:  # decord has its own errors for every kind of damage
         return "it cannot be decoded by " + reader + " (" + _sentence(error) + ")"
     if frames == 0:
         return "it cannot be decoded by " + reader
-    return "" if frames >= least else f"it has {frames} frame(s), and at least {least} are needed"
+    among = f" at {rate} per second" if rate else ""
+    return "" if frames >= least else f"it has {frames} frame(s){among}, and at least {least} are needed"
 
 
 def _sentence(error: BaseException) -> str:
@@ -124,14 +130,34 @@ def _sentence(error: BaseException) -> str:
 
 def _information(dimension: str) -> dict[str, Any]:
     """Auxiliary information by prompt, from the file that comes with VBench."""
-    vbench = importlib.import_module("vbench")
-    path = Path(str(vbench.__file__)).parent / "VBench_full_info.json"
+    listed = json.loads(_own_file("VBench_full_info.json"))
+    chosen = [each for each in listed if dimension in each["dimension"]]
+    return {each["prompt_en"]: each["auxiliary_info"][dimension] for each in chosen}
+
+
+def _actions() -> dict[str, Any]:
+    """The actions of Kinetics-400 in small letters, with their numbers, from the file that comes with VBench."""
+    lines = _own_file("third_party/umt/kinetics_400_categories.txt").splitlines()
+    return {name.lower(): number for name, number in (line.strip().split("\t") for line in lines if line.strip())}
+
+
+def _own_file(name: str) -> str:
+    return (Path(str(importlib.import_module("vbench").__file__)).parent / name).read_text(encoding="utf-8")
+
+
+def _known(request: Request) -> dict[str, Any]:
+    """What VBench knows of prompts or actions, if the dimension asks for either."""
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
-        chosen = [each for each in listed if dimension in each["dimension"]]
-        return {each["prompt_en"]: each["auxiliary_info"][dimension] for each in chosen}
+        if request["text"] == "auxiliary":
+            return _information(request["dimension"])
+        return _actions() if request["text"] == "action" else {}
     except (OSError, ValueError, KeyError) as error:
-        raise Problem(f"VBench_full_info.json cannot be read ({type(error).__name__})") from error
+        raise Problem(f"a list that comes with VBench cannot be read ({type(error).__name__})") from error
+
+
+def _action(prompt: str) -> str:
+    """What VBench takes from a file that has the prompt as its name."""
+    return prompt.lower().split("-")[0].split("person is ")[-1].split("_")[0]
 
 
 def _lacking(request: Request, prompt: str, known: dict[str, Any]) -> str:
@@ -140,8 +166,8 @@ def _lacking(request: Request, prompt: str, known: dict[str, Any]) -> str:
         return "it has no prompt, and this dimension needs one"
     if request["text"] == "auxiliary" and prompt not in known:
         return "its prompt is not one of VBench's for this dimension"
-    if request["text"] == "action" and not ACTION.fullmatch(prompt):
-        return "its prompt names no action that VBench could find in a file name"
+    if request["text"] == "action" and not (ACTION.fullmatch(prompt) and _action(prompt) in known):
+        return "its prompt names no action of Kinetics-400 that VBench could find in a file name"
     return ""
 
 
@@ -158,19 +184,18 @@ def _link(request: Request, prompt: str, path: str, number: int) -> str:
 
 def prepare(request: Request) -> tuple[list[dict[str, Any]], dict[str, str], dict[str, str]]:
     """VBench's list of videos, the original path of each, and why others are left out."""
-    dimension = request["dimension"]
-    known = _information(dimension) if request["text"] == "auxiliary" else {}
+    dimension, known = request["dimension"], _known(request)
     entries: dict[str, dict[str, Any]] = {}
     given: dict[str, str] = {}
     failed: dict[str, str] = {}
     for number, video in enumerate(request["videos"]):
         path, prompt = video["path"], video["prompt"]
-        reason = _lacking(request, prompt, known) or _unreadable(path, request["reader"], request["frames"])
+        reason = _lacking(request, prompt, known) or _unreadable(path, request)
         if reason:
             failed[path] = reason
             continue
         entry = entries.setdefault(prompt, {"prompt_en": prompt, "dimension": [dimension], "video_list": []})
-        if prompt in known:
+        if request["text"] == "auxiliary":
             entry["auxiliary_info"] = {dimension: known[prompt]}
         place = _link(request, prompt, path, number)
         given[place] = path

@@ -170,9 +170,9 @@ def _persist(wanted: Entry, url: str, file: BinaryIO, part: Path, tell: Tell) ->
         try:
             _once(wanted, url, file, part, tell)
             return
-        except urllib.error.HTTPError as error:
-            raise AssetError(_refused(wanted, url, error)) from error
         except NETWORK as error:
+            if isinstance(error, urllib.error.HTTPError) and not _busy(error):
+                raise AssetError(_refused(wanted, url, error)) from error
             here = file.seek(0, os.SEEK_END)
             tries = 1 if here > before else tries + 1
             if tries >= TRIES:
@@ -182,6 +182,11 @@ def _persist(wanted: Entry, url: str, file: BinaryIO, part: Path, tell: Tell) ->
                     f"bench weights fetch {wanted.name} again to go on, or bench weights import FILE"
                 ) from error
             time.sleep(WAIT * tries)
+
+
+def _busy(error: urllib.error.HTTPError) -> bool:
+    """Whether the server may answer when it is asked again."""
+    return error.code >= 500 or error.code == http.HTTPStatus.TOO_MANY_REQUESTS
 
 
 def _refused(wanted: Entry, url: str, error: urllib.error.HTTPError) -> str:

@@ -38,9 +38,11 @@ class AnimateLCM(Released):
 
     checkpoint = Checkpoint(
         repository="wangfuyun/AnimateLCM",
+        revision="3d4d00fc113225e1040f4d3bec504b6ec750c10c",
         kind="motion",
         files={0: "diffusion_pytorch_model.safetensors"},
         lora="AnimateLCM_sd15_t2v_lora.safetensors",
+        lora_scale=0.8,
         base=("emilianJR/epiCRealism", "stable-diffusion-v1-5/stable-diffusion-v1-5", "runwayml/stable-diffusion-v1-5"),
         pipelines=("AnimateDiffPipeline",),
         licence="not read",
@@ -58,10 +60,12 @@ class AnimateLCM(Released):
             "settings": "https://github.com/G-U-N/AnimateLCM",
             "schedule": "https://github.com/huggingface/diffusers/pull/7024",
             "lora": "https://github.com/G-U-N/AnimateLCM/blob/master/animatelcm_sd15/README.md",
+            "revision": "pinned by a public repository on github.com",
+            "lora_scale": "https://huggingface.co/wangfuyun/AnimateLCM, as copied in public repositories on github.com",
         },
         unverified=(
-            "the revision: no public source that we could read gives the full hash",
             "the licence",
             "the name of the motion modules' file, diffusers' default",
         ),
+        note="Guidance as the authors' usage tips prefer it; the model card's example has 2.0.",
     )

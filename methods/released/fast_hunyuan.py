@@ -44,6 +44,7 @@ class FastHunyuan(Released):
         timesteps={6: (1000.0, 988.3721, 971.4286, 944.4444, 894.7368, 772.7273)},
         unit="flow",
         guidance_scale=6.0,
+        embedded=True,
         prediction="velocity",
         start="scaled",
         source={

@@ -40,7 +40,7 @@ class HyperFluxLoRA(Released):
         lora_scale=0.125,
         base=("black-forest-labs/FLUX.1-dev",),
         pipelines=("FluxPipeline",),
-        licence="openrail++",
+        licence="flux-1-dev-non-commercial-license",
         sampler="euler",
         timesteps={
             8: (1000.0, 956.7237, 904.5308, 840.3488, 759.5109, 654.5668, 512.8441, 310.9011),
@@ -65,13 +65,17 @@ class HyperFluxLoRA(Released):
         },
         unit="flow",
         guidance_scale=3.5,
+        embedded=True,
         prediction="velocity",
         start="scaled",
         source={
             "settings": "https://huggingface.co/cuio/Hyper-SD, a copy of the model card",
             "revision": "https://huggingface.co/ByteDance/Hyper-SD/tree/52d483a2ab8d38ce89e1d8b8f45771905f3af3f4",
         },
-        unverified=("that the sampler and its times are the base's own",),
+        unverified=(
+            "that the sampler and its times are the base's own",
+            "the licence: LICENSE.md of the repository sets one per base model; we read what others say of it",
+        ),
         note=(
             "Times are those of FLUX.1-dev at 1024 x 1024 (mu = 1.15); its scheduler shifts them with the resolution."
         ),

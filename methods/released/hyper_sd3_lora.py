@@ -44,7 +44,7 @@ class HyperSD3LoRA(Released):
         lora_scale=0.125,
         base=("stabilityai/stable-diffusion-3-medium-diffusers",),
         pipelines=("StableDiffusion3Pipeline",),
-        licence="openrail++",
+        licence="stabilityai-ai-community",
         sampler="euler",
         timesteps={
             4: (1000.0, 857.6923, 602.1505, 8.9286),
@@ -78,6 +78,9 @@ class HyperSD3LoRA(Released):
             "guidance_scale": "https://huggingface.co/ByteDance/Hyper-SD/commit/f959d506c7a1b80d5c0750abeb703b98e57026bf",
             "revision": "https://huggingface.co/ByteDance/Hyper-SD/tree/52d483a2ab8d38ce89e1d8b8f45771905f3af3f4",
         },
-        unverified=("that the sampler and its times are the base's own",),
+        unverified=(
+            "that the sampler and its times are the base's own",
+            "the licence: LICENSE.md of the repository sets one per base model; we read what others say of it",
+        ),
         note="Times are those of FlowMatchEulerDiscreteScheduler with the base's shift of 3.",
     )

@@ -58,8 +58,5 @@ class LCMSSD1B(Released):
             ),
             "timesteps": "https://docs.openvino.ai (ssd-b1 notebook: 2 to 8 steps)",
         },
-        unverified=(
-            "the revision: no public source that we could read gives the full hash",
-            "the guidance scale: taken from lcm-sdxl",
-        ),
+        unverified=("the revision: no public source that we could read gives the full hash",),
     )

@@ -42,9 +42,8 @@ class NitroSDVibrant(Released):
         guidance_scale=1.0,
         prediction="eps",
         boundary=10.0,
-        time_scale=0.5,
-        time_floor=True,
+        called_at=0.5,
         source={"settings": "https://github.com/ChenDarYen/NitroFusion"},
         unverified=("the revision: no public source that we could read gives the full hash",),
-        note=("The network is told 500/1000 of the time step, as the authors' TimestepShiftLCMScheduler does."),
+        note="As the authors' TimestepShiftLCMScheduler: 500/1000 of the time step for all but the noise.",
     )

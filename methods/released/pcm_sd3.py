@@ -67,6 +67,6 @@ class PCMSD3(Released):
         unverified=(
             "the licence",
             "the folder of the files",
-            "the scale, which the authors' script has for the stochastic LoRA",
+            "2 evaluations: the authors' script gives that LoRA 4",
         ),
     )

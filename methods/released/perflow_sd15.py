@@ -45,11 +45,15 @@ class PeRFlowSD15(Released):
             8: (1000, 875, 750, 625, 500, 375, 250, 125),
         },
         guidance_scale=7.5,
+        guidance_by_nfe={4: 4.5, 6: 6.0},
         prediction="eps",
         windows=4,
         window_form="diff_eps",
         source={
             "settings": "https://github.com/magic-research/piecewise-rectified-flow",
+            "guidance_scale": (
+                "https://github.com/magic-research/piecewise-rectified-flow/blob/main/scripts/sd15_t2i_dW.py"
+            ),
             "revision": (
                 "https://huggingface.co/hansyan/perflow-sd15-delta-"
                 "weights/tree/70fdf0d75df7fb80462df81e330e50aade64ed28"

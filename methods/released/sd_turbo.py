@@ -38,7 +38,7 @@ class SDTurbo(Released):
         base=("stabilityai/stable-diffusion-2-1-base", "stabilityai/stable-diffusion-2-1"),
         pipelines=("StableDiffusionPipeline",),
         licence="sai-nc-community",
-        sampler="ancestral",
+        sampler="euler",
         timesteps={1: (999,), 2: (999, 499), 3: (999, 666, 332), 4: (999, 749, 499, 249)},
         guidance_scale=1.0,
         prediction="eps",
@@ -46,7 +46,8 @@ class SDTurbo(Released):
         source={
             "settings": "https://huggingface.co/docs/diffusers/api/pipelines/stable_diffusion/sdxl_turbo",
             "timesteps": "https://huggingface.co/stabilityai/sd-turbo",
+            "sampler": "its scheduler_config.json, as copied in public repositories on github.com",
             "revision": "pinned by several public repositories on github.com",
         },
-        unverified=("that its scheduler is the ancestral one, as SDXL-Turbo's", "the licence's name"),
+        unverified=("the licence's name",),
     )

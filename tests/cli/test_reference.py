@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from bench.cli import main as shell
 from bench.cli import reference as cli
@@ -28,7 +30,11 @@ def photos(tmp_path: Path) -> Path:
 @pytest.fixture
 def extractor(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean colour, so that no weights are needed."""
-    monkeypatch.setattr(cli, "runner", lambda name, device: (f"{name}@1", lambda images: images.float().mean((2, 3))))
+
+    def mean(name: str, device: str, clips: bool = False) -> tuple[str, Callable[[Tensor], Tensor]]:
+        return f"{name}@1", lambda images: images.float().mean((2, 3))
+
+    monkeypatch.setattr(cli, "runner", mean)
 
 
 def test_build_and_show(photos, extractor, tmp_path, capsys) -> None:
@@ -87,7 +93,7 @@ def test_the_network_is_run_by_its_name(monkeypatch) -> None:
 
 
 def test_import(tmp_path, capsys) -> None:
-    np.savez(tmp_path / "edm.npz", mu=np.zeros(3), sigma=np.eye(3))
+    np.savez(tmp_path / "edm.npz", mu=np.zeros(2048), sigma=np.eye(2048))
     out = tmp_path / "ours.npz"
     line = ["reference", "import", str(tmp_path / "edm.npz"), "--out", str(out)]
     assert shell.main(line) == ExitCode.USAGE
@@ -98,6 +104,20 @@ def test_import(tmp_path, capsys) -> None:
     made = load(out)
     assert (made.extractor, made.resolution) == ("inception-v3-tf@6726825d/legacy", (32, 32))
     assert made.count == 50_000
+
+
+def test_import_of_another_network_is_refused(tmp_path, capsys) -> None:
+    np.savez(tmp_path / "other.npz", mu=np.zeros(20), sigma=np.eye(20), mu_s=np.zeros(7), sigma_s=np.eye(7))
+    out = tmp_path / "ours.npz"
+    line = ["reference", "import", str(tmp_path / "other.npz"), "--out", str(out), "--resolution", "32", "--count", "9"]
+    line += ["--extractor", "inception[resize=legacy]"]
+    assert shell.main(line) == ExitCode.USAGE
+    said = capsys.readouterr().err
+    assert "has a mean of 20 numbers, and inception-v3-tf@6726825d/legacy finds 2,048; name the network" in said
+    assert not out.exists()
+    # spatial features are others of the same network, and never taken for the pooled ones
+    assert shell.main([*line, "--spatial"]) == 0
+    assert load(out).extractor == "inception-v3-tf@6726825d/legacy/spatial"
 
 
 @pytest.mark.parametrize(

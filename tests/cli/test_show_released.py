@@ -20,7 +20,7 @@ def test_every_field_is_shown() -> None:
     for part in (
         "ByteDance/Hyper-SD",
         "52d483a2ab8d38ce89e1d8b8f45771905f3af3f4",
-        "openrail++",
+        "stabilityai-ai-community",
         "stabilityai/stable-diffusion-3-medium-diffusers",
         "Hyper-SD3-8steps-CFG-lora.safetensors",
         "1000, 857.692, 602.15, 8.9286; guidance 3",

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.errors import ExitCode
 from bench.vbench.dimensions import DIMENSIONS
 from bench.video import write_clips
 
@@ -110,6 +111,11 @@ def test_a_folder_is_scored_and_what_fails_is_said(bench: Bench, tmp_path: Path)
     assert "partial(temporal_flickering)" in some.stdout
     assert "imaging_quality: weights vbench-musiq are not here" in some.stderr
     assert "color: this dimension needs detectron2" in some.stderr
+
+    (tmp_path / "file").touch()
+    early = bench("vbench", "evaluate", str(tmp_path / "clips"), "--out", str(tmp_path / "file" / "out"), env=env)
+    assert (early.returncode, early.stdout) == (ExitCode.OUTPUT, "")
+    assert "give another --out" in early.stderr and len(early.stderr.splitlines()) == 1
 
 
 def test_status_says_what_each_dimension_lacks(bench: Bench, tmp_path: Path) -> None:

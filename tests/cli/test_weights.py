@@ -83,6 +83,19 @@ def test_verify(known, brought, tmp_path, capsys) -> None:
     assert capsys.readouterr().out.startswith("sure  WRONG: ")
 
 
+def test_verify_of_nothing(known, capsys) -> None:
+    assert shell.main(["weights", "verify"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "no weights are here, so nothing was verified" in captured.err
+
+
+def test_verify_where_nothing_can_be_written(known, tmp_path, capsys) -> None:
+    (tmp_path / "weights" / ".lock.json.tmp").mkdir(parents=True)  # so that lock.json cannot be written, even by root
+    (tmp_path / "weights" / "sure.bin").write_bytes(DATA)
+    assert shell.main(["weights", "verify"]) == 0
+    assert capsys.readouterr().out == "sure  right (known)\n"
+
+
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
@@ -111,6 +124,23 @@ def test_one_of_many_that_fails_does_not_stop_the_others(known, brought, tmp_pat
     assert shell.main(["weights", "import", str(bad), str(brought)]) == ExitCode.ASSET
     captured = capsys.readouterr()
     assert captured.out.startswith("sure  ") and "1 of 2 were not imported" in captured.err
+
+
+def test_a_folder_among_the_files_is_skipped(known, brought, tmp_path, capsys) -> None:
+    (tmp_path / "a-folder").mkdir()
+    assert shell.main(["weights", "import", str(tmp_path / "a-folder"), str(brought)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("sure  ") and captured.err == f"note: {tmp_path / 'a-folder'} is a folder: skipped\n"
+    assert shell.main(["weights", "import", str(tmp_path / "a-folder")]) == ExitCode.USAGE
+    assert "a-folder is a folder; name the files of weights" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_there_does_not_stop_the_others(known, brought, tmp_path, capsys) -> None:
+    assert shell.main(["weights", "import", str(tmp_path / "none"), str(brought)]) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert captured.out.startswith("sure  ") and "1 of 2 were not imported" in captured.err
+    (tmp_path / "bad").write_bytes(b"bad")
+    assert shell.main(["weights", "import", str(tmp_path / "bad"), str(tmp_path / "none")]) == ExitCode.ASSET
 
 
 def test_the_group_alone_is_help(capsys) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bench import registry
 from bench.batch import Batch
 from bench.errors import AssetError, UsageError
 from bench.features import base, named
-from bench.features.base import Extractor, Network, apply, extract, network, require, use_device, weights_hash
+from bench.features.base import Extractor, Network, apply, exactly, extract, network, require, use_device, weights_hash
+from bench.features.clip import OpenClip
+from bench.features.inception import Inception
+from bench.features.lpips import Lpips
+from bench.features.preference import PickScore
 from bench.weightstore import lock
 
 
@@ -146,8 +152,30 @@ def test_names_and_their_canonical_form() -> None:
         named.create("inception[resize=bilinear]")
 
 
+def test_a_missing_package_is_known_before_anything_is_loaded(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "no-such-package is not installed; run pip install 'fewstep-bench[metrics]'"
+    for extractor in (Inception, OpenClip, Lpips, PickScore):
+        monkeypatch.setattr(extractor, "packages", ("torch", "no_such_package"))
+    for text in ("fid", "kid[features=inception]", "cmmd", "clip_score", "lpips", "pick_score"):
+        assert registry.create("metric", text).problem() == said
+    monkeypatch.setitem(sys.modules, "ImageReward", None)
+    assert "its package needs transformers 4" in registry.create("metric", "image_reward").problem()
+    for text in ("fd", "clip_score[model=suite]", "fd_dinov2", "rmse", "fid[resize=legacy]"):
+        assert registry.create("metric", text).problem() == (said if text.startswith("fid") else "")
+
+
 def test_a_missing_package_says_how_to_get_it() -> None:
     with pytest.raises(
         UsageError, match=r"no-such-package is not installed; run pip install 'fewstep-bench\[metrics\]'"
     ):
         require("no_such_package.part", "metrics")
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_exactly_takes_tf32_away_and_leaves_cudnn_as_it_is(enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cudnn = torch.backends.cudnn
+    monkeypatch.setattr(cudnn, "enabled", enabled)
+    monkeypatch.setattr(cudnn, "allow_tf32", True)
+    with exactly(torch.device("cpu")):
+        assert (cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark) == (enabled, False, False)
+    assert (cudnn.enabled, cudnn.allow_tf32) == (enabled, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,12 @@ def test_texts_do_not_depend_on_their_company(file: Path, monkeypatch: pytest.Mo
     assert torch.equal(together[0], together[4])
 
 
+def test_texts_are_float32_whatever_the_caller_does(file: Path) -> None:
+    expected = ours(file).texts(("a", LONG))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(ours(file).texts(("a", LONG)), expected)
+
+
 def test_a_long_caption_keeps_its_end_token(file: Path) -> None:
     tokens = ours(file)._tokenizer([LONG, "a cat"])
     end = open_clip.SimpleTokenizer().eot_token_id
@@ -119,6 +126,38 @@ def test_the_tag_decides_activation_and_preprocessing(
     other = apply(build("tiny-arch", file, "another").eval(), images)["features"]  # the file alone forgets it all
     assert (other - expected).abs().max() > 1e-3
     assert extractor.resolution == 32
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+def test_openais_archives_of_torchscript(tmp_path: Path, images: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their files are traced networks with three sizes among the tensors, and the sigmoid's GELU."""
+    config = {
+        **CONFIG,
+        "vision_cfg": {**VISION, "width": 64, "head_width": 64},
+        "text_cfg": {**TEXT, "width": 64, "heads": 1},
+    }
+    torch.manual_seed(0)
+    model = open_clip.CLIP(**config, quick_gelu=True).half().float().eval()
+    for name, size in (("input_resolution", 32), ("context_length", 77), ("vocab_size", 49408)):
+        vars(model).pop(name, None)
+        model.register_buffer(name, torch.tensor(size))
+    mask = model._buffers.pop("attn_mask")
+    vars(model)["attn_mask"] = mask  # not among their tensors
+    example = (torch.zeros(1, 3, 32, 32), torch.zeros(1, 77, dtype=torch.int64))
+    torch.jit.trace(model, example, strict=False, check_trace=False).save(tmp_path / "tiny.pt")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that torch.jit.load will be gone one day; ours must not say so
+        theirs = open_clip.load_openai_model(str(tmp_path / "tiny.pt"), precision="fp32", device="cpu").eval()
+    (tmp_path / "tiny-openai.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "tiny-openai.json")
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-openai", {"openai": {"url": "", "quick_gelu": True}})
+    network = build("tiny-openai", tmp_path / "tiny.pt", "openai").eval()
+    with torch.inference_mode():
+        expected = theirs.encode_image(network.prepare(images), normalize=True)
+        texts = theirs.encode_text(open_clip.SimpleTokenizer()(["a cat", LONG]), normalize=True)
+    torch.testing.assert_close(apply(network, images)["features"], expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(network.texts(("a cat", LONG)), texts, rtol=1e-6, atol=1e-6)
 
 
 def test_cmmd_takes_the_square_in_the_middle(file: Path, images: Tensor) -> None:

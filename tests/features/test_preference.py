@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torchvision.transforms import functional
 from transformers import CLIPConfig, CLIPModel
 
 from bench.batch import Batch
@@ -26,6 +27,7 @@ from bench.metrics.aesthetic import AestheticScore
 from bench.metrics.hpsv2 import HPSv2
 from bench.metrics.image_reward import ImageRewardMetric
 from bench.metrics.pick_score import PickScoreMetric
+from bench.weightstore.store import entry
 
 PROMPTS = ("a red cat", "two dogs", "a red cat")
 VISION = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 8}
@@ -106,12 +108,33 @@ def tiny(clip: Path, monkeypatch: pytest.MonkeyPatch) -> open_clip.CLIP:
     return theirs
 
 
+def hps_prepared(images: Tensor, size: int) -> Tensor:
+    """As the authors' ``ResizeMaxSize`` is written, with torchvision's functions on floats."""
+    found = []
+    for image in images / 255:
+        height, width = image.shape[1:]
+        new = [round(side * size / max(height, width)) for side in (height, width)]
+        resized = functional.resize(image, new, functional.InterpolationMode.BICUBIC)
+        high, wide = size - new[0], size - new[1]
+        found.append(functional.pad(resized, [wide // 2, high // 2, wide - wide // 2, high - high // 2], fill=0))
+    mean, std = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
+    return functional.normalize(torch.stack(found), mean, std)
+
+
+@pytest.mark.parametrize("shape", [(48, 40), (25, 64), (32, 32), (9, 16), (21, 32)])
+def test_hps_pads_what_is_not_square(shape: tuple[int, int], clip: Path) -> None:
+    images = torch.randint(0, 256, (2, 3, *shape), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    clip.with_name("open_clip_config.json").write_text(json.dumps({"model_cfg": CONFIG}))
+    network = HPS().load((clip,))
+    torch.testing.assert_close(network.prepare(images), hps_prepared(images, 32), rtol=1e-6, atol=1e-6)
+
+
 def test_hps_is_the_cosine(batch: Batch, images: Tensor, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = tiny(clip, monkeypatch)
     torch.save({"epoch": 1, "state_dict": theirs.state_dict()}, clip.with_name("HPS.pt"))  # as the authors pack it
     use(HPS(), (clip.with_name("HPS.pt"),), monkeypatch)
     with torch.inference_mode():
-        x, t, _ = theirs(prepared(images, 32), open_clip.SimpleTokenizer()(list(PROMPTS)))
+        x, t, _ = theirs(hps_prepared(images, 32), open_clip.SimpleTokenizer()(list(PROMPTS)))
         expected = torch.diagonal(x @ t.T).mean()
     metric = HPSv2()
     assert metric.value(metric.statistics(batch), None).value == pytest.approx(float(expected), rel=1e-5)
@@ -148,6 +171,29 @@ def test_aesthetic_is_the_authors_head(
         Aesthetic().load((clip.with_name("other.pth"), clip))
 
 
+class FakeTokenizer:
+    """Counts letters; stands for transformers' ``BertTokenizer``, which knows the hub and files of words."""
+
+    def __init__(self, vocab: str) -> None:
+        self.vocab = vocab
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> FakeTokenizer:
+        raise AssertionError(f"{name} was asked of the hub")
+
+    def __call__(self, texts: list[str], **options: object) -> object:
+        assert options == {"padding": "max_length", "truncation": True, "max_length": 35, "return_tensors": "pt"}
+        ids = torch.tensor([[len(text), 1] for text in texts])
+
+        class Tokens:
+            input_ids, attention_mask = ids, torch.ones_like(ids)
+
+            def to(self, _: object) -> Tokens:
+                return self
+
+        return Tokens()
+
+
 class FakeReward(nn.Module):
     """Stands for the authors' model: the parts that are called, and nothing of what they compute."""
 
@@ -160,20 +206,7 @@ class FakeReward(nn.Module):
         self.blip = nn.Module()
         self.blip.visual_encoder = nn.Sequential(nn.Flatten(2), nn.Linear(64, 4))
         self.blip.text_encoder = self.encode
-        self.blip.tokenizer = self.tokenize
-
-    @staticmethod
-    def tokenize(texts: list[str], **options: object) -> object:
-        assert options == {"padding": "max_length", "truncation": True, "max_length": 35, "return_tensors": "pt"}
-        ids = torch.tensor([[len(text), 1] for text in texts])
-
-        class Tokens:
-            input_ids, attention_mask = ids, torch.ones_like(ids)
-
-            def to(self, _: object) -> Tokens:
-                return self
-
-        return Tokens()
+        self.blip.tokenizer = sys.modules["ImageReward.models.BLIP.blip"].BertTokenizer.from_pretrained("bert")
 
     @staticmethod
     def encode(ids: Tensor, **given: Tensor) -> object:
@@ -185,17 +218,34 @@ class FakeReward(nn.Module):
         return Found()
 
 
-def test_image_reward_calls_the_package_and_standardises(
-    batch: Batch, images: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = ModuleType("ImageReward.ImageReward")
-    package.ImageReward = FakeReward  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "ImageReward", ModuleType("ImageReward"))
-    monkeypatch.setitem(sys.modules, "ImageReward.ImageReward", package)
+@pytest.fixture
+def package(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """What stands for the authors' package."""
+    names = (
+        "ImageReward",
+        "ImageReward.ImageReward",
+        *(f"ImageReward.models{end}" for end in ("", ".BLIP", ".BLIP.blip")),
+    )
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    sys.modules["ImageReward.ImageReward"].ImageReward = FakeReward  # type: ignore[attr-defined]
+    blip = sys.modules["ImageReward.models.BLIP.blip"]
+    blip.BertTokenizer = FakeTokenizer  # type: ignore[attr-defined]
+    return blip
+
+
+def their_reward(blip: ModuleType) -> FakeReward:
     torch.manual_seed(3)
-    theirs = FakeReward("", "cpu")
+    with image_reward._vocabulary(blip, Path("vocab.txt")):
+        return FakeReward("", "cpu")
+
+
+def test_image_reward_calls_the_package_and_standardises(
+    batch: Batch, images: Tensor, tmp_path: Path, package: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = their_reward(package)
     torch.save(theirs.state_dict(), tmp_path / "reward.pt")
-    use(ImageReward(), (tmp_path / "reward.pt", tmp_path / "med.json"), monkeypatch)
+    use(ImageReward(), tuple(tmp_path / name for name in ("reward.pt", "med.json", "vocab.txt")), monkeypatch)
     with torch.inference_mode():
         seen = theirs.blip.visual_encoder(prepared(images, 8))[:, 0]
         text = torch.tensor([[float(len(prompt))] for prompt in PROMPTS])
@@ -206,10 +256,27 @@ def test_image_reward_calls_the_package_and_standardises(
     assert metric.value(metric.statistics(batch), None).value == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_image_reward_takes_words_from_the_manifests_file(tmp_path: Path, package: ModuleType) -> None:
+    torch.save(their_reward(package).state_dict(), tmp_path / "reward.pt")
+    module = ImageReward().load((tmp_path / "reward.pt", tmp_path / "med.json", tmp_path / "vocab.txt"))
+    assert module.inner.blip.tokenizer.vocab == str(tmp_path / "vocab.txt")
+    assert package.BertTokenizer is FakeTokenizer  # as it was
+    assert entry(ImageReward().weights()[2]).file.endswith("bert-base-uncased/vocab.txt")
+
+
+def test_image_reward_refuses_weights_that_leave_parts_at_random(tmp_path: Path, package: ModuleType) -> None:
+    state = their_reward(package).state_dict()
+    torch.save({key: value for key, value in state.items() if "mlp" not in key}, tmp_path / "part.pt")
+    torch.save({**state, "mlp.weight": torch.zeros(7, 7)}, tmp_path / "other.pt")
+    for name in ("part.pt", "other.pt"):
+        with pytest.raises(AssetError, match="does not hold the weights of ImageReward"):
+            ImageReward().load((tmp_path / name, tmp_path / "med.json", tmp_path / "vocab.txt"))
+
+
 def test_image_reward_without_its_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "ImageReward", None)
     with pytest.raises(UsageError, match="needs transformers 4"):
-        ImageReward().load((tmp_path, tmp_path))
+        ImageReward().load((tmp_path, tmp_path, tmp_path))
 
 
 def test_prompts_are_needed(images: Tensor) -> None:

@@ -13,10 +13,15 @@ class Refused(Exception):
     pass
 
 
+class Mismatch(Exception):
+    pass
+
+
 class FakeLibrary:
     """As ``pynvml``; what is not in ``answers`` is not supported."""
 
     NVMLError = Refused
+    NVMLLibraryMismatchError = Mismatch
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -32,8 +37,8 @@ class FakeLibrary:
 
     def _answer(self, name: str, *args: object) -> Any:
         self.asked.append((name, *args))
-        if self.answers.get(name) is Refused:
-            raise Refused
+        if self.answers.get(name) in (Refused, Mismatch):
+            raise self.answers[name]
         return self.answers.get(name)
 
     def __getattr__(self, name: str) -> Any:
@@ -94,6 +99,10 @@ def test_bits_have_the_names_of_nvmls_header(mask: int, names: tuple[str, ...]) 
     assert reasons(mask) == names
 
 
+def nvml_bit(name: str) -> int:
+    return next(bit for bit, found in nvml.REASONS.items() if found == name)
+
+
 def test_bits_are_those_of_the_package() -> None:
     pynvml = pytest.importorskip("pynvml")
     known = {
@@ -104,7 +113,10 @@ def test_bits_are_those_of_the_package() -> None:
         "thermal_hardware": pynvml.nvmlClocksEventReasonHwThermalSlowdown,
         "power_brake": pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown,
     }
-    assert known.items() <= {name: bit for bit, name in nvml.REASONS.items()}.items()
+    # the newest two have names in newer packages only
+    newer = {"board_limit": "BoardLimit", "reliability": "Reliability"}
+    known |= {name: getattr(pynvml, f"nvmlClocksThrottleReason{end}", nvml_bit(name)) for name, end in newer.items()}
+    assert known == {name: bit for bit, name in nvml.REASONS.items()}
     assert (pynvml.NVML_CLOCK_SM, pynvml.NVML_CLOCK_MEM, pynvml.NVML_TEMPERATURE_GPU) == (1, 2, 0)
     for name in (*FULL, "nvmlDeviceGetMemoryInfo", "nvmlDeviceGetComputeRunningProcesses", "nvmlDeviceGetHandleByUUID"):
         assert callable(getattr(pynvml, name))
@@ -138,6 +150,8 @@ def test_memory_of_a_process_is_told_or_missing(
 
 def test_memory_that_is_not_told_is_missing() -> None:
     assert Meter(FakeLibrary(), "handle").memory(7) == {}
+    older = FakeLibrary(nvmlDeviceGetComputeRunningProcesses=Mismatch)  # what pynvml raises where the driver is older
+    assert Meter(older, "handle").memory(7) == {}
 
 
 def test_a_device_is_found_by_its_id_whole_or_a_slice_of_one() -> None:

@@ -185,20 +185,38 @@ def test_the_control_counts_standard_errors(captions: int) -> None:
     assert np.std(margins) == pytest.approx(1.0, abs=0.12)
 
 
-def test_the_error_of_the_margin_is_the_jackknifes() -> None:
-    rng = np.random.default_rng(0)
-    table, which = torch.from_numpy(rng.standard_normal((3, 4))).float(), rng.integers(0, 3, 60)
-    x = (torch.from_numpy(rng.standard_normal((60, 4))).float() + table[which]) / 2
-    metric = ClipScore(model="suite", scale=1)
+@pytest.mark.parametrize("counts", [(1,) * 12, (2, 3, 7), (1, 11)], ids=["all different", "groups", "one against all"])
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_the_error_of_the_margin_is_the_derivatives(counts: tuple[int, ...], scale: float) -> None:
+    """The margin as a function of the samples' weights; its gradient is each sample's influence."""
+    rng, n = np.random.default_rng(0), sum(counts)
+    which = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    table = torch.from_numpy(rng.standard_normal((len(counts), 4))).float()
+    x = (torch.from_numpy(rng.standard_normal((n, 4))).float() + table[which]) / 2
+    cosines = x.double() @ table[which].double().T
+    different = torch.from_numpy(which[:, None] != which[None, :])
 
-    def margin(kept: list[int]) -> tuple[float, float]:
-        batch = given(x[kept], table[which[kept]], tuple(f"caption {i}" for i in which[kept]))
-        found = metric.value(metric.statistics(batch), None)
-        return found.value - found.detail["shuffled"], found.detail["above_shuffled"]
+    def margin(weights: Tensor) -> Tensor:
+        pairs = weights[:, None] * weights[None, :] * different
+        return (weights * cosines.diagonal()).sum() / weights.sum() - (pairs * cosines).sum() / pairs.sum()
 
-    without = [margin([j for j in range(60) if j != i])[0] for i in range(60)]
-    whole, above = margin(list(range(60)))
-    assert whole / above == pytest.approx(59 / 60**0.5 * np.std(without), rel=0.1)
+    weights = torch.ones(n, dtype=torch.float64, requires_grad=True)
+    expected = margin(weights)
+    influence = n * torch.autograd.grad(expected, weights)[0].numpy()
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+    error = influence.std(ddof=1) / n**0.5
+    metric = ClipScore(model="suite", scale=scale)
+    found = metric.value(metric.statistics(given(x, table[which], tuple(f"caption {i}" for i in which))), None)
+    assert found.detail["shuffled"] == pytest.approx(found.value - scale * expected.item(), rel=1e-9)
+    assert found.detail["above_shuffled"] == pytest.approx(expected.item() / error, rel=1e-6)
+
+
+def test_the_control_has_no_floor() -> None:
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    metric = ClipScore(model="suite", scale=2.5, floor=True)
+    found = metric.value(metric.statistics(given(x, torch.tensor([[1.0, -1.0], [-1.0, 1.0]]), ("a", "b"))), None)
+    assert found.value == 2.5
+    assert found.detail == {"shuffled": -2.5}  # no sample differs from another: there is no standard error
 
 
 def test_captions_that_are_all_the_same_have_no_control() -> None:

@@ -10,9 +10,11 @@ from torch import Tensor
 
 from bench.batch import Batch
 from bench.errors import AssetError, UsageError
+from bench.features import i3d
 from bench.features.base import Network
+from bench.features.i3d import I3D, logits
 from bench.metrics import fvd
-from bench.metrics.fvd import FVD, I3D, logits
+from bench.metrics.fvd import FVD
 from bench.reference.statistics import Reference
 
 pytest.importorskip("cdfvd.third_party.i3d.utils")
@@ -64,7 +66,7 @@ def test_logits_and_distance_equal_the_librarys_own(
 
 
 def test_one_pass_for_all_who_ask_and_no_trace_of_batches(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fvd, "CLIPS", 2)
+    monkeypatch.setattr(i3d, "CLIPS", 2)
     monkeypatch.setattr(I3D, "id", "i3d")
     given = clips(3)
     whole = logits(network, given)

@@ -180,6 +180,109 @@ def test_remote_code_is_allowed_by_name_and_commit_only(cache: Path) -> None:
     assert locate("owner/name", allow_code=f"owner/name@{COMMIT}").commit == COMMIT
 
 
+class Hub:
+    """A hub with one repository: what was asked of it."""
+
+    def __init__(self, snapshot: Path) -> None:
+        self.snapshot = snapshot
+        self.asked: list[str] = []
+        self.options: dict[str, Any] = {}
+        self.error: Exception | None = None
+
+    def file(self, repository: str, name: str, **options: Any) -> str:
+        self.asked.append(name)
+        if self.error is not None:
+            raise self.error
+        return str(self.snapshot / name)
+
+    def everything(self, repository: str, **options: Any) -> None:
+        self.asked.append(repository)
+        self.options = options
+
+
+@pytest.fixture
+def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
+    import diffusers
+    import huggingface_hub
+
+    found = Hub(cache)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    monkeypatch.delenv("BENCH_OFFLINE", raising=False)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", found.file)
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "download", found.everything)
+    return found
+
+
+def test_the_hub_is_asked_once(hub: Hub) -> None:
+    assert locate("owner/name") == locate("owner/name")
+    assert hub.asked == ["model_index.json", "owner/name"]
+    wanted = {"revision": COMMIT, "use_safetensors": True, "variant": None, "trust_remote_code": False}
+    assert hub.options == {**wanted, "safety_checker": None}
+
+
+def test_code_of_the_pipeline_itself_is_refused_before_it_is_fetched(hub: Hub) -> None:
+    index = hub.snapshot / "model_index.json"
+    content = json.loads(index.read_text())
+    index.write_text(json.dumps({**content, "_class_name": ["mine", "StableDiffusionPipeline"]}))
+    with pytest.raises(UsageError, match="code of its own"):
+        locate("owner/name")
+    assert hub.asked == ["model_index.json"]
+    assert locate("owner/name", allow_code=f"owner/name@{COMMIT}").class_name == "StableDiffusionPipeline"
+    assert hub.options["trust_remote_code"] is True
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("GatedRepoError", "asks for its terms to be accepted"),
+        ("RepositoryNotFoundError", "there is no repository owner/name on the hub"),
+        ("RemoteEntryNotFoundError", "has no model_index.json"),
+        ("RevisionNotFoundError", "cannot be fetched: RevisionNotFoundError: why;"),
+    ],
+)
+def test_what_the_hub_refuses_is_one_sentence(hub: Hub, kind: str, words: str) -> None:
+    import httpx
+    from huggingface_hub import errors
+
+    response = httpx.Response(404, request=httpx.Request("GET", "https://huggingface.co"))
+    hub.error = getattr(errors, kind)("why\nand more", response=response)
+    with pytest.raises(AssetError, match=words) as caught:
+        locate("owner/name")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_variant_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    weights = copy / "text_encoder" / "model.safetensors"
+    for part in (1, 2):
+        shutil.copy(weights, weights.with_name(f"model.fp16-{part:05}-of-00002.safetensors"))
+    assert locate(str(copy), "fp16").folder == copy
+    (copy / "text_encoder" / "model.fp16-00001-of-00002.safetensors").unlink()
+    with pytest.raises(AssetError, match="does not have all 2 parts of its weights"):
+        locate(str(copy), "fp16")
+
+
+def test_a_safety_checker_is_not_missed(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    index = copy / "model_index.json"
+    checker = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index.write_text(json.dumps({**json.loads(index.read_text()), "safety_checker": checker}))
+    assert opened(copy).pipe.safety_checker is None
+
+
+@pytest.mark.parametrize("name", ["unet/diffusion_pytorch_model", "text_encoder/model", "vae/diffusion_pytorch_model"])
+def test_damaged_weights_are_one_sentence(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    weights = copy / f"{name}.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(AssetError, match="cannot be loaded") as caught:
+        opened(copy)
+    assert "\n" not in str(caught.value)
+
+
 def test_offline_by_either_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setenv("BENCH_OFFLINE", "1")

@@ -59,6 +59,21 @@ def test_latents_equal_those_of_dpm_solver_multistep(options: dict[str, Any]) ->
     assert found <= parity.TOLERANCE
 
 
+@pytest.mark.parametrize("guidance", [0.0, 0.5])
+def test_scales_up_to_one_are_without_guidance(guidance: float) -> None:
+    """As model cards of distilled checkpoints say it: ``guidance_scale=0``."""
+    assert compare(2, guidance) <= parity.TOLERANCE
+
+
+def test_a_network_that_is_told_the_scale_is_evaluated_once() -> None:
+    pipe = tiny.stable_diffusion()
+    pipe.register_modules(unet=tiny.unet_text(time_cond_proj_dim=8))
+    pipeline = StableDiffusion(pipe, Settings(guidance_scale=7.5))
+    assert pipeline.weight == 1.0
+    assert parity.compare(pipeline, ["a cat", "two dogs"], 2) <= parity.TOLERANCE
+    assert parity.compare(pipeline, ["a cat", "two dogs"], 2, guidance_scale=2.0) > 10 * parity.TOLERANCE
+
+
 def test_the_negative_prompt_is_the_pipelines_own() -> None:
     assert compare(4, 7.5, negative="ugly") <= parity.TOLERANCE
     assert compare(4, 7.5, negative="ugly") != compare(4, 7.5, negative="a")

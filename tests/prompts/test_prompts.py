@@ -128,6 +128,7 @@ def test_coco(captions) -> None:
             '{"prompt": "a"}\n{"prompt": \n',
             r"a.jsonl, line 2: this is not JSON \(Expecting value, column 12",
         ),
+        ("a.jsonl", '{"prompt": "a \\ud83d"}\n', "line 1: the prompt has half a character, which is no text"),
         ("a.jsonl", '{"title": "a"}\n', "a.jsonl, line 1: entry 1 has no key .*only title; name it with .column=NAME"),
         ("a.jsonl", '{"prompt": 3}\n', "line 1: the prompt is 3, not a text"),
         ("a.jsonl", "3\n", "line 1: entry 1 is neither a text nor an object"),

@@ -89,7 +89,8 @@ def test_every_container_gives_the_same(make, photos, shard, pixels, tmp_path, m
         found = make(source, keep=15)
         assert found.id == from_folder.id, source
         assert found.provenance["content_sha256"] == from_folder.provenance["content_sha256"]
-    assert asked == [(("owner/name", None), {"split": "test", "revision": COMMIT, "streaming": True})]
+    terms = {"split": "test", "revision": COMMIT, "streaming": True, "trust_remote_code": False}
+    assert asked == [(("owner/name", None), terms)]
     assert found.provenance["source"] == {
         "kind": "hf", "name": "owner/name", "split": "test", "column": "image", "revision": COMMIT
     }  # fmt: skip

@@ -136,6 +136,21 @@ def test_adm(tmp_path, reference) -> None:
         read_foreign(tmp_path / "samples.npz", TOLD)
 
 
+def test_features_of_clean_fid(tmp_path) -> None:
+    """What clean-fid keeps for KID, beside the file for FID: the features of all images."""
+    rows = np.random.default_rng(1).standard_normal((30, 4)).astype(np.float32)
+    np.savez_compressed(tmp_path / "photos_clean_custom_na_kid.npz", feats=rows)
+    found = read_foreign(tmp_path / "photos_clean_custom_na_kid.npz", replace(TOLD, count=30))
+    assert np.array_equal(found.features, rows) and found.features.dtype == np.float32
+    assert found.mean == pytest.approx(rows.astype(np.float64).mean(0), rel=1e-12)
+    assert found.covariance == pytest.approx(np.cov(rows.astype(np.float64), rowvar=False), rel=1e-12)
+    with pytest.raises(AssetError, match="has features of 30 images, not of 50,000; state the right count"):
+        read_foreign(tmp_path / "photos_clean_custom_na_kid.npz", TOLD)
+    np.savez(tmp_path / "flat.npz", feats=rows[0])
+    with pytest.raises(AssetError, match=r"has feats of shape \(4,\), not \(n, d\)"):
+        read_foreign(tmp_path / "flat.npz", TOLD)
+
+
 class Harm:
     """Says so if it is ever unpickled."""
 

@@ -29,6 +29,7 @@ __all__ = ["load_file", "save_file"]
 PROMPTS = ("a red cat", "a dog")
 SEED = 0
 FLUX = {"height": 24, "width": 32}
+HUNYUAN = {"height": 32, "width": 48}
 
 
 BUILD: dict[str, Callable[[], Any]] = {
@@ -41,8 +42,15 @@ BUILD: dict[str, Callable[[], Any]] = {
     "CogVideoXPipeline": lambda: tiny_transformers.cogvideox(),
     "WanPipeline": lambda: tiny_transformers.wan(),
     "AnimateDiffPipeline": lambda: tiny_transformers.animatediff(),
+    "HunyuanVideoPipeline": lambda: _hunyuan_video(),
     "ConsistencyModelPipeline": lambda: tiny.consistency(),
 }
+
+
+def _hunyuan_video() -> Any:
+    from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video import DEFAULT_PROMPT_TEMPLATE
+
+    return tiny_transformers.hunyuan_video((str(DEFAULT_PROMPT_TEMPLATE["template"]), *PROMPTS))
 
 
 @cache
@@ -55,8 +63,10 @@ def base(kind: str) -> Any:
 
 
 def settings(kind: str) -> Settings:
-    frames = {"AnimateDiffPipeline": 2, "CogVideoXPipeline": 5, "WanPipeline": 5}.get(kind)
-    small = {"height": 16, "width": 16} if kind == "WanPipeline" else FLUX if kind == "FluxPipeline" else {}
+    frames = {"AnimateDiffPipeline": 2, "CogVideoXPipeline": 5, "WanPipeline": 5, "HunyuanVideoPipeline": 5}.get(kind)
+    small = {"WanPipeline": {"height": 16, "width": 16}, "FluxPipeline": FLUX, "HunyuanVideoPipeline": HUNYUAN}.get(
+        kind, {}
+    )
     return Settings(guidance_scale=2.0 if kind not in ("ConsistencyModelPipeline",) else None, frames=frames, **small)
 
 

@@ -75,8 +75,13 @@ def test_what_it_answers() -> None:
     assert card.budgets == "1 or 2"
     assert (card.file(2), card.file(1)) == ("two.safetensors", "any.safetensors")
     assert (card.guidance(2), card.guidance(1)) == (2.0, 3.0)
-    assert card.command == "hf download owner/name"
-    assert card.model_copy(update={"revision": "0" * 40}).command == f"hf download owner/name --revision {'0' * 40}"
+    assert card.command == "hf download owner/name two.safetensors any.safetensors"
+    pinned = card.model_copy(update={"revision": "0" * 40, "files": {0: "."}})
+    assert pinned.command == f"hf download owner/name --revision {'0' * 40}"
+    folder = card.model_copy(update={"files": {0: "unet", 1: "unet"}})
+    assert folder.command == "hf download owner/name --include 'unet/*'"
+    adapter = card.model_copy(update={"files": {0: "adapter_model.safetensors"}})
+    assert adapter.command.endswith("owner/name adapter_model.safetensors adapter_config.json")
 
 
 def test_only_literals_are_read(tmp_path: Path) -> None:

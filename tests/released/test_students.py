@@ -74,6 +74,8 @@ def expected(card: Checkpoint, nfe: int) -> list[float]:
         return [250 * math.log(sigma) for sigma in card.timesteps[nfe]]
     if card.prediction == "data_velocity":
         return list(card.timesteps[nfe])
+    if card.called_at != 1:
+        return [math.floor(time * card.called_at) for time in card.timesteps[nfe]]
     told = [time * card.time_scale for time in card.timesteps[nfe]]
     told = [math.floor(time) for time in told] if card.time_floor else told
     inside = card.pipelines[0] in ("FluxPipeline",) or card.family == "SanaSprintPipeline"
@@ -93,7 +95,6 @@ def test_runs_as_prescribed(name: str, root: Path) -> None:
     card = CARDS[name]
     made.repository(card, root, card.pipelines[0])
     guided = card.guidance(min(card.timesteps)) != 1 and not card.embedded
-    guided = guided and card.pipelines[0] not in ("FluxPipeline", "ConsistencyModelPipeline")
     before = {k: v.clone() for k, v in made.denoiser(made.base(card.pipelines[0])).state_dict().items()}
     for nfe in {min(card.timesteps), max(n for n in card.timesteps if n <= 8)}:
         samples, ledger, told = run(name, nfe)
@@ -117,6 +118,16 @@ def test_the_student_is_not_the_teacher(name: str, root: Path) -> None:
         found = problem.checkpoint(card, nfe, 1.0).denoise(problem.x, 5.0)
         base = problem.denoise(problem.x, 5.0)
     assert (found - base).abs().max() > 1e-3
+
+
+def test_a_network_that_cannot_be_told_the_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_RELEASED", str(tmp_path))
+    card = CARDS["lcm_sdxl"]
+    with made.tiny.quiet():
+        made.base(card.pipelines[0]).unet.save_pretrained(tmp_path.joinpath(*card.repository.split("/")))
+        problem: Any = made.teacher(card.pipelines[0]).problem(0, range(1), Ledger())
+        with pytest.raises(Unsupported, match=r"is told the guidance scale, and this pipeline's UNet2D.* has no input"):
+            problem.checkpoint(card, 4, None)
 
 
 def test_a_lora_shares_the_weights_of_its_base(root: Path) -> None:
@@ -154,6 +165,26 @@ def test_the_pinned_revision_of_the_hubs_cache_is_used(tmp_path: Path, monkeypat
     pinned.parent.mkdir()
     pinned.write_bytes(b"this one")
     assert locate(card, card.files[4]).read_bytes() == b"this one"
+
+
+def test_one_file_of_a_repository_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's cache may know of files that were not fetched; what is there is used."""
+    from huggingface_hub.errors import IncompleteSnapshotError
+
+    monkeypatch.delenv("BENCH_RELEASED")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    card = CARDS["sdxl_lightning"]
+    pinned = tmp_path / "models--ByteDance--SDXL-Lightning" / "snapshots" / card.revision / card.files[4]
+    pinned.parent.mkdir(parents=True)
+    pinned.write_bytes(b"this one")
+
+    def incomplete(*args: Any, **named: Any) -> None:
+        raise IncompleteSnapshotError("not all of it", str(pinned.parent))
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", incomplete)
+    assert locate(card, card.files[4]) == pinned
+    with pytest.raises(Unsupported, match="is not on this machine"):
+        locate(card, card.files[2])
 
 
 def test_a_pickle_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,8 @@ def broken(folder: Path, tmp_path: Path, change: str) -> str:
         weights.rename(weights.with_suffix(".bin"))
     elif change == "missing component":
         shutil.rmtree(copy / "vae")
+    elif change == "no weights":
+        (copy / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     elif change == "damaged":
         (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"\0" * 20)
     elif change == "remote code":
@@ -189,6 +191,7 @@ def broken(folder: Path, tmp_path: Path, change: str) -> str:
         ("unknown class", UsageError, "did you mean StableDiffusionPipeline"),
         ("only pickles", AssetError, "as pickles only"),
         ("missing component", AssetError, "has no folder vae"),
+        ("no weights", AssetError, "has the configuration of a UNet2DConditionModel but no weights"),
         ("remote code", UsageError, "Python code of its own"),
     ],
 )

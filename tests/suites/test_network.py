@@ -72,6 +72,10 @@ def make_v():
 
 def make_nothing():
     return 3
+
+
+def make_trouble():
+    return 1 / 0
 '''
 
 LEVELS = [-0.5, 0.0, 0.25, 1.0]
@@ -120,6 +124,12 @@ def test_a_perfect_network_gives_its_data(folder: Path, kind: str, process: str)
     torch.testing.assert_close(samples, expected, atol=2e-4 if kind == "x0" else 2e-2, rtol=0)
     batch = suite.describe(samples, suite.label(range(6)))
     assert batch.images is not None and batch.images.shape == (6, 3, 4, 4) and batch.prompts is None
+
+
+def test_the_time_of_variance_exploding_runs_between_ones_own_levels(folder: Path) -> None:
+    suite = suite_of(folder, trained_on="ve", lowest=0.002, highest=80.0)
+    ends = torch.tensor([suite.sigma_min, suite.sigma_max], dtype=torch.float64)
+    torch.testing.assert_close(suite.process.time(ends), torch.tensor([0.0, 1.0], dtype=torch.float64))
 
 
 def test_guidance_leads_away_from_no_class(folder: Path) -> None:
@@ -176,6 +186,9 @@ def test_identity_follows_code_and_weights(folder: Path) -> None:
         ({"weights": "{folder}/other.safetensors"}, AssetError, "do not fit the module"),
         ({"weights": "{folder}/model.py"}, AssetError, "cannot be read as safetensors"),
         ({"size": "3x"}, UsageError, "such as 3x32x32"),
+        ({"module": "{folder}/model.py:make_trouble"}, UsageError, "make_trouble in .* raised ZeroDivisionError"),
+        ({"lowest": 80}, UsageError, "lowest must be below the largest noise level, 80, not 80"),
+        ({"classes": 0, "guidance_scale": 2}, UsageError, "say how many classes there are"),
         ({"trained_on": "ddpm", "highest": 3}, UsageError, "largest noise level of its own"),
         ({"trained_on": "vp"}, UsageError, "trained_on"),
         ({"size": "4x4x4"}, UsageError, "are no pictures"),

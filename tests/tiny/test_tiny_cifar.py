@@ -47,6 +47,21 @@ def test_the_hash_is_of_pixels_and_labels(tmp_path: Path) -> None:
     assert len(set(found)) == 3
 
 
+@pytest.mark.parametrize("cut", ["file", "picture", "table"])
+def test_damaged_data_are_a_sentence(tmp_path: Path, cut: str) -> None:
+    write(tmp_path, [np.zeros((32, 32, 3), np.uint8)] * 2, [3, 0])
+    path = tmp_path / "train.npz"
+    if cut == "file":
+        path.write_bytes(path.read_bytes()[:-40])
+    else:
+        with np.load(path) as data:
+            held = dict(data)
+        held["jpeg"] = held["jpeg"][: len(held["jpeg"]) // 4]
+        np.savez(path, **{name: held[name] for name in held if cut == "picture" or name != "labels"})
+    with pytest.raises(UsageError, match=r"train\.npz is damaged or of another kind"):
+        cifar.load(str(tmp_path))
+
+
 @pytest.mark.parametrize("source", ["", "nowhere", "torchvision:nowhere"])
 def test_missing_data_are_a_sentence_that_says_what_to_do(source: str) -> None:
     pytest.importorskip("torchvision")

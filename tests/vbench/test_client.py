@@ -79,6 +79,7 @@ def test_no_video_at_all_is_a_sentence(tmp_path: Path, stand_in: Stand) -> None:
     ("mode", "sentence"),
     [
         ("killed", r"the VBench worker was killed by SIGKILL, most often for lack of memory; run again$"),
+        ("aborted", r"the VBench worker was killed by SIGABRT \(an assertion of the decoder\)$"),
         ("silent", r"gave no answer and ended with code 0 \(something odd\)$"),
         ("garbage", r"gave an answer that cannot be read and ended with code 0"),
         ("foreign", r"not with scores of temporal_flickering for the videos it was given$"),
@@ -132,11 +133,33 @@ def test_auxiliary_information_comes_from_vbench_by_prompt(tmp_path: Path, stand
 
 @pytest.mark.usefixtures("no_weights")
 def test_an_action_is_in_the_file_name_and_nothing_else_may_be(tmp_path: Path, stand_in: Stand) -> None:
-    prompts = ["A person is riding a bike", "../../../tmp/x", "A person is a/b", "x\n"]
-    given = videos(tmp_path / "clips", 1, 2, 3, 4, prompts=prompts)
+    right = ["A person is riding a bike", "A person is shooting goal (soccer)", "Riding a bike_at night"]
+    wrong = ["../../../tmp/x", "A person is a/b", "x\n"]
+    # it would be found nowhere, and count as done wrongly: "close", and one that Kinetics does not know
+    wrong += ["Close-up: a person is riding a bike", "A person is walking a digit"]
+    given = videos(tmp_path / "clips", *range(8), prompts=right + wrong)
     scores = evaluate("human_action", given, environment=stand_in())
-    assert scores.videos == {given[0].path: 1.0}
-    assert set(scores.failed.values()) == {"its prompt names no action that VBench could find in a file name"}
+    assert scores.videos == {video.path: 1.0 for video in given[:3]}
+    assert len(scores.failed) == 5
+    assert set(scores.failed.values()) == {
+        "its prompt names no action of Kinetics-400 that VBench could find in a file name"
+    }
+
+
+@pytest.mark.usefixtures("no_weights")
+@pytest.mark.parametrize(("fps", "frames", "seen"), [(8, 2, 2), (24, 6, 2), (24, 3, 1), (8, 3, 3), (24, 7, 3)])
+def test_a_clip_too_short_to_tell_motion_has_no_dynamic_degree(
+    tmp_path: Path, stand_in: Stand, fps: int, frames: int, seen: int
+) -> None:
+    """VBench looks at every (fps / 8)-th frame: 2 of them move and 1 does not, whatever they show."""
+    manifest = write_clips(tmp_path / "clips", np.zeros((1, frames, 3, 16, 16), np.uint8), fps=fps)
+    given = [Video(tmp_path / "clips" / clip.file) for clip in manifest.clips]
+    if seen == 3:
+        assert evaluate("dynamic_degree", given, environment=stand_in()).mean == 1
+        return
+    sentence = rf"it has {seen} frame\(s\) at 8 per second, and at least 3 are needed$"
+    with pytest.raises(VBenchError, match=sentence):
+        evaluate("dynamic_degree", given, environment=stand_in())
 
 
 @pytest.mark.usefixtures("no_weights")

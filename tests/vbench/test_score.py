@@ -84,8 +84,16 @@ def test_names_may_have_spaces() -> None:
 
 @pytest.mark.parametrize("value", [96.83, -0.1, math.nan, math.inf])
 def test_scores_out_of_range_are_refused(value: float) -> None:
-    with pytest.raises(UsageError, match="raw scores of VBench lie between 0 and 1"):
+    with pytest.raises(UsageError, match="its raw scores lie between 0 and 1"):
         summarise({"temporal_flickering": value})
+
+
+@pytest.mark.parametrize("name", ["appearance_style", "temporal_style", "overall_consistency"])
+def test_a_cosine_may_be_negative(name: str) -> None:
+    each = DIMENSIONS[name]
+    assert summarise({name: -0.02}).partial == pytest.approx((-0.02 - each.low) / (each.high - each.low))
+    with pytest.raises(UsageError, match="its raw scores lie between -1 and 1"):
+        summarise({name: 25.4})
 
 
 def test_nothing_and_unknown_names_are_refused() -> None:

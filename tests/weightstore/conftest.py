@@ -25,6 +25,7 @@ class Behaviour:
     cut_after: list[int] = field(default_factory=list)  # bytes after which each of the next answers breaks off
     ranges: bool = True
     status: int = 200
+    status_after: list[int] = field(default_factory=list)  # of each of the next answers, before that
     etag: str = '"one"'
     kind: str = "application/octet-stream"
     asked: list[str | None] = field(default_factory=list)
@@ -41,8 +42,9 @@ class Handler(BaseHTTPRequestHandler):
         b = self.behaviour
         wanted = self.headers.get("Range")
         b.asked.append(wanted)
-        if b.status != 200:
-            self.send_error(b.status)
+        status = b.status_after.pop(0) if b.status_after else b.status
+        if status != 200:
+            self.send_error(status)
             return
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and b.ranges else 0
         if start and self.headers.get("If-Range", b.etag) != b.etag:

@@ -108,6 +108,19 @@ def test_refusals(folder, server, known, status: int, what: str) -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(("status", "reason"), [(503, "Service Unavailable"), (429, "Too Many Requests")])
+def test_a_server_that_is_busy_is_asked_again(folder, server, known, status: int, reason: str) -> None:
+    server.cut_after = [1000]
+    server.status_after = [200, status]
+    assert fetch(known["sure"]).read_bytes() == DATA
+    assert server.asked == [None, "bytes=1000-", "bytes=1000-"]
+    place(known["sure"]).unlink()
+    server.status = status
+    with pytest.raises(AssetError, match=rf"failed after 0 bytes \({reason}\); what has come is kept"):
+        fetch(known["sure"])
+    assert len(server.asked) == 3 + download.TRIES
+
+
 def test_a_web_page_is_not_weights(folder, server, known) -> None:
     server.kind = "text/html"
     with pytest.raises(AssetError, match="gives a web page"):

@@ -119,14 +119,21 @@ def test_a_file_is_recognised_by_its_hash(folder, known, tmp_path) -> None:
     assert not list(folder.rglob(".*"))
 
 
+def test_the_advised_command_survives_a_shell(folder, known, tmp_path) -> None:
+    brought = tmp_path / "a file; of mine.bin"
+    brought.write_bytes(b"other")
+    with pytest.raises(AssetError, match="run bench weights import '.*a file; of mine.bin' --as unsure --trust"):
+        bring(brought, "unsure")
+
+
 def test_what_is_nothing_we_know(folder, known, tmp_path) -> None:
     brought = tmp_path / "unsure.bin"
     brought.write_bytes(b"other")
     with pytest.raises(AssetError, match=r"is none of the files.*add --as unsure --trust"):
         bring(brought)
-    with pytest.raises(AssetError, match="hash of unsure is not published"):
+    with pytest.raises(AssetError, match=f"{brought} was not.* import {brought} --as unsure --trust"):
         bring(brought, "unsure")
-    with pytest.raises(AssetError, match="what came for sure is another file"):
+    with pytest.raises(AssetError, match=rf"{brought} is not sure: its SHA-256 begins [0-9a-f]{{12}}, not .*; bring"):
         bring(brought, "sure", trust=True)
     with pytest.raises(UsageError, match="there is no file"):
         bring(tmp_path / "none")

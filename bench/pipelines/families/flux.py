@@ -7,6 +7,7 @@ A latent is a sequence of packed 2x2 patches. The guidance scale is told to the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -54,8 +55,12 @@ class Flux(TransformerPipeline):
         return (self.tokens, self.config.in_channels)
 
     @property
+    def is_told(self) -> bool:
+        return bool(self.config.guidance_embeds)
+
+    @property
     def scale(self) -> float:
-        return super().scale if self.config.guidance_embeds else 1.0
+        return super().scale if self.is_told else 1.0
 
     @torch.inference_mode()
     def encode(self, prompts: Sequence[str]) -> Condition:
@@ -68,7 +73,7 @@ class Flux(TransformerPipeline):
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         guidance = None
-        if self.config.guidance_embeds:
+        if self.is_told:
             guidance = torch.full((len(x_t),), self.scale, device=x_t.device, dtype=torch.float32)
         text = condition["text"].to(x_t.dtype)
         out: Tensor = self.denoiser(
@@ -78,10 +83,21 @@ class Flux(TransformerPipeline):
             pooled_projections=condition["pooled"].to(x_t.dtype),
             encoder_hidden_states=text,
             txt_ids=text.new_zeros(text.shape[1], 3),
-            img_ids=self.pipe._prepare_latent_image_ids(len(x_t), *self.patches, x_t.device, x_t.dtype),
+            img_ids=self._places(x_t),
             return_dict=False,
         )[0]
         return out
+
+    def _places(self, x_t: Tensor) -> Tensor:
+        """Row and column of every patch; made once, as they come from the host, and a copy from there waits."""
+        key = (x_t.device, x_t.dtype)
+        if key not in self._made:
+            self._made[key] = self.pipe._prepare_latent_image_ids(len(x_t), *self.patches, *key)
+        return self._made[key]
+
+    @cached_property
+    def _made(self) -> dict[tuple[torch.device, torch.dtype], Tensor]:
+        return {}
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:

@@ -53,8 +53,9 @@ class PixArt(TransformerPipeline):
         if type(self.pipe).__name__ != "PixArtAlphaPipeline" or self.config.sample_size != TOLD_THE_SIZE:
             return {"resolution": None, "aspect_ratio": None}
         height, width = self.pixels
-        resolution = torch.tensor([[height, width]]).to(x_t).expand(len(x_t), 2)
-        return {"resolution": resolution, "aspect_ratio": torch.tensor([[height / width]]).to(x_t).expand(len(x_t), 1)}
+        # filled on the device: a copy from the host would wait for it at every step
+        tall, wide, ratio = (x_t.new_full((len(x_t), 1), number) for number in (height, width, height / width))
+        return {"resolution": torch.cat([tall, wide], 1), "aspect_ratio": ratio}
 
     def predict(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         out: Tensor = self.denoiser(
