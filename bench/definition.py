@@ -8,14 +8,19 @@ reference data. Two different ids are never compared.
 from __future__ import annotations
 
 import hashlib
+import sys
 from typing import Any
 
 from bench.batch import Batch
+from bench.errors import UsageError
 from bench.metrics.base import Metric
 from bench.reference.statistics import Reference
 from bench.spec import parse
 from bench.suites.base import Suite
 from bench.weightstore.store import missing
+
+SEEN = ("features", "images", "clips", "prompts")
+"""What metrics may need to see of samples and suites may or may not give; fields of ``bench.batch.Batch``."""
 
 
 def metric_spec(identifier: str) -> str:
@@ -30,7 +35,7 @@ def reference_of(suite: Suite, metric: Metric[Any]) -> Reference | None:
 
 
 def check_size(suite: Suite, metric: Metric[Any], batch: Batch) -> None:
-    """Refuse to compare pictures or clips with reference statistics of another height and width, where it is stated.
+    """Refuse to compare with reference statistics of another height, width or number of frames, where it is stated.
 
     Raises:
         UsageError: they differ.
@@ -40,6 +45,17 @@ def check_size(suite: Suite, metric: Metric[Any], batch: Batch) -> None:
     if known is not None and seen is not None:
         height, width = seen.shape[-2:]
         known.check(known.extractor, (height, width))
+        _check_frames(known, batch)
+
+
+def _check_frames(known: Reference, batch: Batch) -> None:
+    source = known.provenance.get("source")
+    frames = source.get("frames") if isinstance(source, dict) else None
+    if batch.clips is not None and frames is not None and str(frames) != str(batch.clips.shape[1]):
+        raise UsageError(
+            f"reference {known.id} is of clips of {frames} frames, not {batch.clips.shape[1]}; such numbers are not "
+            f"comparable: build a matching one with bench reference build --frames {batch.clips.shape[1]}"
+        )
 
 
 def _reference_id(suite: Suite, metric: Metric[Any]) -> str:
@@ -65,8 +81,29 @@ def metric_id(suite: Suite, suite_spec: str, metric: Metric[Any], spec: str, sam
     return f"{spec}:{'+'.join(parts) or 'samples'}/n={samples}{reference}"
 
 
+def gives(suite: Suite) -> frozenset[str]:
+    """Which of ``SEEN`` the suite's samples have: its attribute ``gives``; all of them if it does not say."""
+    silent = type(suite).__module__ in ("bench.suites.digits", "bench.suites.mixture")
+    found: frozenset[str] = getattr(suite, "gives", frozenset({"features"} if silent else SEEN))
+    return found
+
+
+def needs(metric: Metric[Any]) -> frozenset[str]:
+    """Which of ``SEEN`` a metric needs, by ``requires`` of its file; a network of its own needs images for features."""
+    info = getattr(sys.modules.get(type(metric).__module__), "INFO", None)
+    found = frozenset(info.requires if info else ()) & frozenset(SEEN)
+    return (found - {"features"}) | {"images"} if "features" in found and metric.network_id() else found
+
+
 def gap(suite: Suite, metric: Metric[Any]) -> str:
-    """Why a metric has no number on a suite, and how to get one; empty if nothing stands in the way."""
+    """Why a metric has no number on a suite, and how to get one; empty if nothing stands in the way.
+
+    What the suite does not give comes first and alone: nothing that one could fetch would help.
+    """
+    absent = needs(metric) - gives(suite)
+    if absent:
+        names = " and ".join(name for name in SEEN if name in absent)
+        return f"this metric needs {names}, which the suite does not give"
     sentences = list(filter(None, (metric.problem(), *missing(metric.weights()))))
     if metric.needs_reference and metric.network_id() and reference_of(suite, metric) is None:
         remedy = (

@@ -189,7 +189,7 @@ def run_quality(job: Job) -> Result:
         behind.wait()
     results = list(scores.values())
     arrays: dict[str, NDArray[Any]] = dict(previews.arrays())
-    influence = results[0][2].influence if results and results[0][0] == cell.metrics[0] else None
+    influence = results[0][2].influence if results else None  # of the first metric that has a number
     if influence is not None:
         arrays["influence"] = influence.astype(np.float32)
     return Result(

@@ -157,7 +157,10 @@ def _metrics(request: Request, suite: Suite) -> dict[str, Any]:
 
 
 def _verify(suite: Suite) -> str:
-    """The suite's revision, its weights checked."""
+    """The suite's revision, once it is known that it can run here (``lacks``, where it has one) and is whole."""
+    sentence = getattr(suite, "lacks", str)()
+    if sentence:
+        raise UsageError(sentence)
     try:
         suite.verify()
         return suite.revision()
@@ -192,7 +195,7 @@ def make_plan(request: Request) -> Plan:
     """Check a request and list its cells.
 
     Raises:
-        UsageError: an unknown name or parameter, or a value out of range.
+        UsageError: an unknown name or parameter, a value out of range, or a package that the suite needs is missing.
         DeviceError: the device is not there.
         AssetError: weights of the suite or of an artifact are damaged.
     """

@@ -116,13 +116,16 @@ def check_dtype(dtype: str) -> str:
 
 PATHS = ("model", "prompts", "lora", "reference_files", "module", "weights")
 """Parameters of suites that may name files; in a TOML file they are found beside it."""
+LISTS = ("metrics", "prompts", "reference_files")
+"""Parameters of suites that may be lists in a TOML file; in a spec their values are separated by ``;``."""
 
 
 def suite_spec(text: str) -> str:
     """The spec of a suite as users may write it.
 
-    ``my-suite.toml``, a file of parameters; ``diffusers:PATH`` or ``diffusers:owner/name``, the quick case; hyphens for
-    underscores in the name; or a spec, which stays as it is.
+    ``my-suite.toml``, a file of parameters with the name under the key ``suite``, which may be left out (``diffusers``)
+    where there is a ``model``; ``diffusers:PATH`` or ``diffusers:owner/name``, the quick case; hyphens for underscores
+    in the name; or a spec, which stays as it is.
 
     Raises:
         UsageError: the file is missing or not understood.
@@ -156,7 +159,12 @@ def _from_toml(path: Path) -> str:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"the suite's file {path} cannot be read: {error}") from error
-    name = str(values.pop("suite", "diffusers")).replace("-", "_")
+    if "suite" not in values and "model" not in values:
+        raise UsageError(f'{path} has neither suite nor model; write which suite it is for, as in suite = "network"')
+    suite = values.pop("suite", "diffusers")
+    if not isinstance(suite, str):
+        raise UsageError(f'suite in {path} must be a name, as in suite = "diffusers", with the parameters beside it')
+    name = suite.replace("-", "_")
     pairs = [f"{key}={_value(path, key, value)}" for key, value in values.items()]
     return f"{name}[{','.join(pairs)}]" if pairs else name
 
@@ -168,6 +176,8 @@ def _value(path: Path, key: str, value: object) -> str:
     items = value if isinstance(value, list) else [value]
     if not re.fullmatch(r"[a-z][a-z0-9_]*", key) or not all(isinstance(item, str | int | float) for item in items):
         raise UsageError(f"{key} in {path} must be a text, a number, true or false, or a list of these")
+    if isinstance(value, list) and key not in LISTS:
+        raise UsageError(f"{key} in {path} must be one value, not a list; lists are for {', '.join(LISTS)}")
     texts = [str(item) for item in items]
     if key in PATHS:
         texts = [_beside(path.parent, text) for text in texts]

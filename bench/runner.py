@@ -22,6 +22,7 @@ from bench.options import Options
 from bench.plan import make_plan
 from bench.progress import display
 from bench.record import FAILURES, Record, Status
+from bench.report.numbers import counted
 from bench.request import Request
 from bench.session import Session
 from bench.store import Store
@@ -77,11 +78,14 @@ class Summary:
         """What the user should know, in a few lines."""
         counts = ", ".join(f"{count} {status.value}" for status, count in sorted(self.statuses.items()))
         total = sum(self.statuses.values())
-        yield f"{total} cells: {counts}; {self.computed} computed now, {total - self.computed} already in {self.out}"
+        cells = counted(total, "cell")
+        yield f"{cells}: {counts}; {self.computed} computed now, {total - self.computed} already in {self.out}"
         for record in self.failed:
             yield f"  {record.status.value}: {record.cell}: {record.reason}"
         if self.kept:
-            yield f"{self.kept} failures of an earlier run were kept; --retry-failed computes them again"
+            were, them = ("was", "it") if self.kept == 1 else ("were", "them")
+            failures = counted(self.kept, "failure")
+            yield f"{failures} of an earlier run {were} kept; --retry-failed computes {them} again"
 
 
 def run(request: Request, options: Options, stream: TextIO | None = None) -> Summary:

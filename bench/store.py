@@ -131,8 +131,8 @@ def current(records: Iterable[Record]) -> list[Record]:
 def read_array(out: Path, cell_id: str, name: str) -> NDArray[Any] | None:
     """One array beside a record; None if the cell has none of that name.
 
-    ``influence`` is the (n,) float32 influence vector of the ranking metric, ``preview`` the (n, C, H, W) uint8
-    pictures of the first samples, ``clips`` the same of clips, (n, F, C, H, W).
+    ``influence`` is the (n,) float32 influence vector of the first metric with a number, ``preview`` the (n, C, H, W)
+    uint8 pictures of the first samples, ``clips`` the same of clips, (n, F, C, H, W).
 
     Raises:
         OutputError: the file cannot be read.

@@ -18,6 +18,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
@@ -68,11 +69,16 @@ class Manifest(BaseModel):
     clips: tuple[Clip, ...]
 
 
+def problem() -> str:
+    """Why no clip can be written or read here, and what to do; empty if clips can. Nothing is imported."""
+    return "" if find_spec("av") else "clips are written and read by PyAV; run pip install 'fewstep-bench[video]'"
+
+
 def _av() -> ModuleType:
     try:
         import av
     except ImportError as error:
-        raise UsageError("clips are written and read by PyAV; run pip install fewstep-bench[video]") from error
+        raise UsageError(problem() or f"PyAV cannot be imported ({error}); install it again") from error
     return av
 
 

@@ -48,6 +48,12 @@ def test_no_number_depends_on_the_batch_size(tmp_path: Path) -> None:
     np.testing.assert_allclose(whole.arrays["influence"], parts.arrays["influence"], atol=1e-6)
 
 
+def test_influence_is_on_the_first_metric_with_a_number(tmp_path: Path) -> None:
+    found = execute(job(tmp_path, metrics="fid,mean_norm"))
+    assert [name.partition(":")[0] for name in found.missing] == ["fid"]
+    assert np.array_equal(found.arrays["influence"], execute(job(tmp_path)).arrays["influence"])
+
+
 def test_no_picture_depends_on_the_batch_size(tmp_path: Path) -> None:
     found = [execute(job(tmp_path, batch=n, suite="digits", metrics="mean_norm")).arrays["preview"] for n in (10, 1)]
     assert found[0].shape == found[1].shape == (10, 1, 8, 8)

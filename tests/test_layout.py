@@ -33,7 +33,7 @@ def called(module: ast.Module) -> Iterator[tuple[str, ast.Call]]:
 
 
 SAVES = {"bench/tiny/training.py", "bench/features/inception.py"}
-REMOTE_CODE = {"bench/pipelines/loading.py", "bench/pipelines/repository.py"}
+REMOTE_CODE = {"bench/pipelines/loading.py", "bench/pipelines/hub.py"}
 UNPICKLER = "bench/pipelines/unpickle.py"
 """The one file that reads pickles: by a list of names, in a process of its own, when the user asks for it."""
 

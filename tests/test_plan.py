@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -146,6 +147,24 @@ def test_a_damaged_suite_stops_before_the_run(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(BenchError) as caught:
         make_plan(REQUEST)
     assert caught.value.exit_code == ExitCode.ASSET
+
+
+PACKAGES = {
+    "tiny-t2i": (["diffusers", "open_clip"], "needs diffusers and open-clip.*'fewstep-bench.diffusers,metrics.'$"),
+    "moving-digits": (["diffusers", "transformers"], "needs diffusers and transformers.*'fewstep-bench.diffusers.'$"),
+}
+
+
+@pytest.mark.parametrize(("suite", "absent", "sentence"), [(name, *rest) for name, rest in PACKAGES.items()])
+def test_a_suite_without_its_packages_stops_before_the_run(
+    monkeypatch: pytest.MonkeyPatch, suite: str, absent: list[str], sentence: str
+) -> None:
+    """No cell is planned, so none fails and stays a failure when the package has come."""
+    for name in absent:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=sentence) as caught:
+        make_plan(replace(REQUEST, suite=suite))
+    assert caught.value.exit_code == ExitCode.USAGE
 
 
 def test_a_plug_in_that_is_not_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +65,19 @@ def test_a_second_run_computes_only_what_is_missing(options: Options, monkeypatc
     assert any("--retry-failed" in line for line in summary.lines())
     after = read_records(options.out)
     assert {cell_id: after[cell_id] for cell_id in kept} == kept
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, ["1 cell: 1 ok; 0", "1 failure of an earlier run was kept; --retry-failed computes it again"]),
+        (2, ["2 cells: 2 ok; 0", "2 failures of an earlier run were kept; --retry-failed computes them again"]),
+    ],
+)
+def test_the_last_lines_know_one_from_many(number: int, expected: list[str]) -> None:
+    summary = Summary(Path("out"), Counter({Status.OK: number}), computed=0, kept=number, failed=[], report=None)
+    lines = list(summary.lines())
+    assert (lines[0][: len(expected[0])], lines[1]) == (expected[0], expected[1])
 
 
 def test_failures_are_retried_when_asked(options: Options) -> None:

@@ -13,6 +13,7 @@ from bench import definition, loaded, registry
 from bench.batch import Batch
 from bench.cell import Cell
 from bench.definition import gap, metric_id
+from bench.errors import UsageError
 from bench.plan import load
 from bench.reference.statistics import Reference
 from bench.request import add_plugins
@@ -58,13 +59,70 @@ def test_a_metric_without_its_weights_is_a_gap_that_says_how_to_get_them(suite: 
     assert sentence == gap(suite, load("metric", "tool_gone")[0])
 
 
-def test_what_is_missing_is_said_all_at_once(suite: Suite) -> None:
+def test_what_is_missing_is_said_all_at_once(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(suite), "gives", frozenset({"images"}), raising=False)
     assert gap(suite, load("metric", "fid")[0]).split("; ") == [
         "weights inception-v3-tf are not here (FID, KID, IS, precision and recall)",
         "run bench weights fetch inception-v3-tf, or bring the file and run bench weights import FILE",
         "the suite has no reference statistics made by inception-v3-tf@6726825d/clean",
         "take a metric in the suite's own features, such as fd",
     ]
+
+
+@pytest.mark.parametrize(
+    ("on", "metric", "absent"),
+    [
+        ("digits", "vbench", "clips"),
+        ("digits", "fvd", "clips"),
+        ("digits", "clip_score", "images and prompts"),
+        ("digits", "fd[features=inception]", "images"),
+        ("mixture", "fid", "images"),
+        ("mixture", "pick_score", "images and prompts"),
+        ("moving_digits", "fid", "images"),
+        ("moving_digits", "clip_score", "images"),
+        ("tiny_t2i", "vbench", "clips"),
+        ("network", "clip_score", "prompts"),
+        ("network", "fd", "features"),
+        ("network", "fvd", "clips"),
+    ],
+)
+def test_what_no_download_can_fill_is_all_that_is_said(suite: Suite, on: str, metric: str, absent: str) -> None:
+    params = "[module=m.py:make,trained_on=edm,prediction=x0,size=3x8x8]" if on == "network" else ""
+    found = gap(load("suite", on + params)[0], load("metric", metric)[0])
+    assert found == f"this metric needs {absent}, which the suite does not give"
+
+
+@pytest.mark.parametrize("on", ["digits", "mixture", "tiny_t2i", "moving_digits"])
+def test_suites_give_what_they_say_and_their_own_metrics_need_no_more(suite: Suite, on: str) -> None:
+    made = load("suite", on)[0]
+    if getattr(made, "lacks", str)():
+        pytest.skip(made.lacks())
+    batch = made.describe(torch.zeros(2, *made.shape), made.label(range(2)))
+    assert definition.gives(made) == {name for name in definition.SEEN if getattr(batch, name) is not None}
+    assert not any(definition.needs(load("metric", name)[0]) - definition.gives(made) for name in made.metrics)
+
+
+def test_a_suite_that_does_not_say_what_it_gives_is_asked_for_everything(suite: Suite) -> None:
+    class Silent(type(suite)):  # type: ignore[misc]
+        pass
+
+    assert definition.gives(Silent()) == set(definition.SEEN)
+
+
+@pytest.mark.parametrize(("frames", "fits"), [("3", True), ("16", False), (None, True)])
+def test_reference_statistics_of_clips_of_another_length_are_refused(
+    suite: Suite, frames: str | None, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fvd = load("metric", "fvd")[0]
+    provenance = {} if frames is None else {"source": {"frames": frames}}
+    reference = Reference(fvd.network_id(), (8, 8), "none", 9, np.zeros(400), np.eye(400), provenance=provenance)
+    monkeypatch.setattr(type(suite), "references", lambda self: (reference,))
+    batch = Batch(torch.zeros(2, 1), clips=torch.zeros(2, 3, 3, 8, 8, dtype=torch.uint8))
+    if fits:
+        definition.check_size(suite, fvd, batch)
+    else:
+        with pytest.raises(UsageError, match=r"is of clips of 16 frames, not 3;.*--frames 3$"):
+            definition.check_size(suite, fvd, batch)
 
 
 @pytest.mark.parametrize("when", ["statistics", "value"])
@@ -80,7 +138,7 @@ def test_a_metric_whose_tool_dies_is_a_gap_and_costs_no_other(suite: Suite, when
 @pytest.mark.parametrize(
     ("unfit", "sentence"),
     [
-        ("clip_score[model=suite]", "this metric needs prompts, which the suite does not give"),
+        ("clip_score[model=suite]", "this metric needs images and prompts, which the suite does not give"),
         ("rmse", "rmse needs samples before quantisation and the reference solution"),
         ("precision", "this metric needs at least 7 samples, not 4"),
     ],
@@ -106,6 +164,7 @@ def test_reference_statistics_of_pictures_of_another_size_are_refused(
     pictures = torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
     seen = {fid.network_id(): {"features": torch.randn(4, 2)}}
     monkeypatch.setattr(definition, "missing", lambda names: ())  # as if the weights were here
+    monkeypatch.setattr(type(suite), "gives", frozenset({"images"}), raising=False)
     monkeypatch.setattr(type(suite), "references", lambda self: (reference,))
     monkeypatch.setattr(
         type(suite), "describe", lambda self, samples, label: Batch(samples, images=pictures, extracted=dict(seen))

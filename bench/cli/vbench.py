@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bench.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from bench.vbench.client import Scores, Video
+    from bench.vbench.client import Video
     from bench.vbench.results import Raw
     from bench.vbench.score import Summary
 
@@ -140,17 +140,6 @@ def _videos(folder: Path) -> list[Video]:
     return found
 
 
-def _as_official(scores: list[Scores]) -> dict[str, Any]:
-    """In the form of VBench's own result files."""
-    return {
-        each.dimension: [
-            each.mean,
-            [{"video_path": path.name, "video_results": score} for path, score in each.videos.items()],
-        ]
-        for each in scores
-    }
-
-
 def _make(folder: Path) -> None:
     """Before anything is scored: it takes minutes.
 
@@ -175,6 +164,8 @@ def evaluate_(
 ) -> int:
     """Score the videos of a folder; ends with code 3 if a dimension or a video could not be scored.
 
+    A dimension in which a video has no score has no mean.
+
     \b
     Examples:
       bench vbench evaluate clips/
@@ -183,6 +174,7 @@ def evaluate_(
     from bench.errors import BenchError
     from bench.store import write_durable
     from bench.vbench.client import evaluate
+    from bench.vbench.results import Raw, as_official
 
     names, videos, done, failed = _dimensions(dimensions), _videos(folder), [], False
     if device not in ("cpu", "cuda"):
@@ -199,14 +191,15 @@ def evaluate_(
         done.append(scores)
         for path, reason in scores.failed.items():
             _say(f"{name}: {path}: {reason}")
-        failed = failed or bool(scores.failed)
+        if scores.failed:
+            _say(f"{name}: there is no mean over the other {len(scores.videos)}; mend or remove these and score again")
+            failed = True
     if out is not None and done:
-        text = json.dumps(_as_official(done), indent=1) + "\n"
+        text = json.dumps(as_official(done), indent=1) + "\n"
         write_durable(out / f"{folder.resolve().name}_eval_results.json", text.encode())
-    if done:
-        from bench.vbench.results import Raw
-
-        _show([Raw(folder.name, {each.dimension: each.mean for each in done})], as_json)
+    means = {each.dimension: each.mean for each in done if not each.failed}
+    if means:
+        _show([Raw(folder.name, means)], as_json)
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
 
 
@@ -233,24 +226,36 @@ def _show(found: list[Raw], as_json: bool) -> None:
     typer.echo(plain([_row(raw, summary) for raw, summary in zip(found, summaries, strict=True)]))
 
 
-Sources = Annotated[list[Path], typer.Argument(help="Folders of results of bench, zips or JSON files of VBench.")]
+def _tell(found: list[Raw], as_json: bool) -> int:
+    """Show what has scores, say what has none."""
+    for raw in found:
+        for name, why in raw.unscored.items():
+            _say(f"{raw.name}: {name} has no score: {why}")
+    scored = [raw for raw in found if raw.scores]
+    if scored:
+        _show(scored, as_json)
+    return ExitCode.CELL_FAILED if any(raw.unscored for raw in found) else ExitCode.OK
+
+
+Sources = Annotated[list[Path], typer.Argument(help="Folders of runs, zips or JSON files of results.")]
 
 
 @command.command("score")
-def score(results: Sources, as_json: Json = False) -> None:
+def score(results: Sources, as_json: Json = False) -> int:
     """Quality, semantic and total score in percent, by the official normalisation and weights.
 
-    Only if all 16 dimensions are there; otherwise the weighted mean of what is there, under a name that lists it. A
-    missing dimension never counts as 0.
+    It takes folders of runs, zips or JSON files. There is a total only if all 16 dimensions are there; otherwise the
+    weighted mean of what is there, under a name that lists it. A missing dimension never counts as 0. Ends with code 3
+    if a file says that a dimension could not be scored.
 
     \b
     Examples:
-      bench vbench score results/
+      bench vbench score runs/moving_digits
       bench vbench score mine_eval_results.json theirs.zip --json
     """
     from bench.vbench.results import read
 
-    _show([raw for path in results for raw in read(path)], as_json)
+    return _tell([raw for path in results for raw in read(path)], as_json)
 
 
 @command.command("import")
@@ -260,7 +265,7 @@ def import_(
         Path | None, typer.Option("--write", help="Keep raw and recomputed scores here, as JSON.")
     ] = None,
     as_json: Json = False,
-) -> None:
+) -> int:
     """Read official results, recompute their totals, and keep them; nothing in a zip is unpacked to the disk.
 
     \b
@@ -277,7 +282,7 @@ def import_(
     if not source.is_file():
         raise UsageError(f"{source} is not a file; give a zip or a JSON file of VBench")
     raw = read_file(source)
-    _show([raw], as_json)
+    code = _tell([raw], as_json)
     if write_ is not None:
         if not write_.absolute().parent.is_dir():
             raise UsageError(f"--write {write_}: there is no folder {write_.parent}")
@@ -285,6 +290,8 @@ def import_(
             "of": raw.name,
             "normalisation": f"vbench-{VERSION}",
             "raw": raw.scores,
+            "unscored": raw.unscored,
             **asdict(summarise(raw.scores)),
         }
         write_durable(write_, (json.dumps(kept, indent=1) + "\n").encode())
+    return code

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from bench.errors import AssetError, ExitCode, OutputError, UsageError
+from bench.errors import AssetError, BenchError, ExitCode, OutputError, UsageError
 
 if TYPE_CHECKING:
     from bench.weightstore.download import Tell
@@ -126,19 +126,20 @@ def each(items: Sequence[Item], do: Callable[[Item], None], what: str) -> None:
     """Do something to all; what fails is named, and the others are done all the same.
 
     Raises:
-        AssetError: one or more have failed.
+        BenchError: one or more have failed; of the kind with the highest exit code.
     """
-    failed = 0
+    failed: list[BenchError] = []
     for item in items:
         try:
             do(item)
-        except AssetError as error:
+        except BenchError as error:
             if len(items) == 1:
                 raise
-            failed += 1
+            failed.append(error)
             sys.stderr.write(f"bench: {error}\n")
     if failed:
-        raise AssetError(f"{failed} of {len(items)} were not {what}, see above")
+        worst = max(failed, key=lambda error: error.exit_code)
+        raise type(worst)(f"{len(failed)} of {len(items)} were not {what}, see above")
 
 
 @command.command("fetch")
@@ -172,7 +173,7 @@ def import_(
 ) -> None:
     """Accept files brought by hand, by their hash.
 
-    They are copied to the folder of weights, under the names they have there.
+    They are copied to the folder of weights, under the names they have there. Folders are skipped.
 
     \b
     Examples:
@@ -181,6 +182,11 @@ def import_(
     """
     if as_ and len(files) > 1:
         raise UsageError(f"--as {as_} can name one file only, not {len(files)}; import them one by one")
+    folders = [file for file in files if file.is_dir()]
+    if len(folders) == len(files):
+        raise UsageError(f"{folders[0]} is a folder; name the files of weights that you have")
+    for folder in folders:
+        sys.stderr.write(f"note: {folder} is a folder: skipped\n")
     from bench.weightstore.bring import bring
     from bench.weightstore.store import place
 
@@ -188,7 +194,7 @@ def import_(
         entry = bring(file, as_, trust)
         typer.echo(f"{entry.name}  {place(entry)}")
 
-    each(files, one, "imported")
+    each([file for file in files if file not in folders], one, "imported")
 
 
 @command.command("verify")
@@ -207,16 +213,18 @@ def verify(names: Names = None) -> int:
     from bench.weightstore.store import check, place
 
     bad = 0
-    for entry in select(names or []):
+    chosen = [entry for entry in select(names or []) if names or place(entry).is_file()]
+    if not chosen:
+        sys.stderr.write(f"note: no weights are here, so nothing was verified ({lock.folder()})\n")
+    for entry in chosen:
         path = place(entry)
         if not path.is_file():
-            if names:
-                bad += 1
-                typer.echo(f"{entry.name}  missing")
+            bad += 1
+            typer.echo(f"{entry.name}  missing")
             continue
         try:
             sha256 = lock.digest(path)
-            how = check(entry, sha256)
+            how = check(entry, sha256, path)
             with suppress(OutputError):  # a folder that can only be read is verified all the same
                 lock.pin(entry.file, sha256, how)
             typer.echo(f"{entry.name}  right ({how})")

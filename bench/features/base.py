@@ -68,7 +68,7 @@ class Extractor(BaseModel):
 
     @property
     def width(self) -> int | None:
-        """How many numbers its first output is for an image or a clip; None if that is not known without the weights."""
+        """Numbers in its first output for an image or a clip; None if nobody knows them without the weights."""
         return None
 
     @abstractmethod

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import AssetError, UsageError
-from bench.features.base import Extractor, Network, exactly, require
-from bench.features.state import read_state
+from bench.features.base import Extractor, Network, exactly, installed, require
+from bench.features.state import load_script, read_state
 
 CLIPS = 4  # seen by the network at once, whatever the batch
 FRAMES = 9  # fewer vanish in the network's strides
@@ -85,10 +85,15 @@ class I3D(Extractor):
     def preprocessing(self) -> str:
         return self.conversion
 
+    def problem(self) -> str:
+        if self.conversion != "tats" or installed("cdfvd"):
+            return ""
+        return "cd-fvd is not installed; run pip install 'fewstep-bench[video]'"
+
     def load(self, files: tuple[Path, ...]) -> Network:
         if self.conversion == "stylegan-v":
             try:
-                return _Script(torch.jit.load(files[0], map_location="cpu"))  # type: ignore[no-untyped-call]
+                return _Script(load_script(files[0]))
             except RuntimeError as error:
                 raise AssetError(f"{files[0]} is not the TorchScript archive of I3D; fetch it again") from error
         architecture = require("cdfvd.third_party.i3d.pytorch_i3d", "video")

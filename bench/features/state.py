@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.errors import AssetError
 
@@ -36,11 +36,20 @@ def _read(path: Path) -> object:
 
         return load_file(path)
     if _is_torchscript(path):  # its code is not Python, and is not run
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # that this will be gone one day helps no user
-            state = torch.jit.load(path, map_location="cpu").state_dict()  # type: ignore[no-untyped-call]
-        return {key: value for key, value in state.items() if key not in SIZES}
+        return {key: value for key, value in load_script(path).state_dict().items() if key not in SIZES}
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_script(path: Path) -> nn.Module:
+    """A TorchScript archive on the CPU.
+
+    Raises:
+        RuntimeError: it is none, or is damaged.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that this will be gone one day helps no user
+        module: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return module
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -122,8 +122,9 @@ class VBench(Metric[Clips]):
     def problem(self) -> str:
         """Why VBench cannot compute this dimension on this machine, weights apart; empty if it can."""
         from bench.vbench.environment import problem
+        from bench.video import problem as cannot_write
 
-        return problem(dimension(self.dimension))
+        return "; ".join(filter(None, (cannot_write(), problem(dimension(self.dimension)))))
 
     def statistics(self, batch: Batch) -> Clips:
         key = f"clips/fps={self.fps:g}"

@@ -44,12 +44,12 @@ def convert_edm(checkpoint: Path, out: Path, trusted: bool, network: str = "ema"
         network: which of the objects in the file.
 
     Raises:
-        UsageError: the user did not give their word.
-        AssetError: there is no such file, or it is no such checkpoint, or it asks for more than tensors.
+        UsageError: there is no such file, or the user did not give their word.
+        AssetError: it is no such checkpoint, or it asks for more than tensors.
         OutputError: the folder cannot be written to.
     """
     if not checkpoint.is_file():
-        raise AssetError(f"there is no file {checkpoint}; check the path")
+        raise UsageError(f"there is no file {checkpoint}; check the path")
     if not trusted:
         raise UsageError(
             f"{checkpoint} is a pickle, which can run code when it is read; it will be read by a process that "

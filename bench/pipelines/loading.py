@@ -18,10 +18,10 @@ import torch
 from torch import nn
 
 from bench.errors import AssetError, UsageError
-from bench.pipelines import repository
+from bench.pipelines import hub
 from bench.pipelines.base import Pipeline, Settings
 from bench.pipelines.families import family_of
-from bench.pipelines.repository import EXTRA, UNUSED, Found, first_line, is_offline, locate, require
+from bench.pipelines.repository import EXTRA, UNUSED, Found, first_line, require
 
 Offload = Literal["none", "model", "sequential"]
 
@@ -53,8 +53,8 @@ class Source:
     compile: str = ""
 
     def find(self) -> Found:
-        """The files; raises as ``bench.pipelines.repository.locate``."""
-        return locate(self.model, self.variant or None, self.allow_code)
+        """The files; raises as ``bench.pipelines.hub.locate``."""
+        return hub.locate(self.model, self.variant or None, self.allow_code)
 
 
 _pipes: dict[tuple[Source, str, torch.dtype], Any] = {}
@@ -81,7 +81,7 @@ def forget() -> None:
     """Let go of everything that is loaded or was found on the hub."""
     with _lock:
         _pipes.clear()
-        repository.forget()
+        hub.forget()
 
 
 @torch.inference_mode(False)  # weights made in inference mode could not be used where methods are fitted
@@ -178,14 +178,7 @@ def lora_file(lora: str) -> Path:
         return path
     if not colon or "/" not in repository:
         raise AssetError(f"there is no file {lora} with LoRA weights; check the path")
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    repository, _, revision = repository.partition("@")
-    try:
-        return Path(hf_hub_download(repository, name, revision=revision or None, local_files_only=is_offline()))
-    except (OSError, HfHubHTTPError) as error:
-        raise AssetError(f"{lora} is not in the cache and cannot be fetched ({type(error).__name__})") from error
+    return hub.one_file(repository, name)
 
 
 def _merge(pipe: Any, source: Source) -> None:

@@ -203,6 +203,12 @@ def _import(path: Path) -> ModuleType:
     return module
 
 
+def _is_damaged(path: Path) -> bool:
+    """Whether a file that is not safetensors was that once: eight bytes of a length, then JSON."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] in (b"{", b"")
+
+
 def _fill(module: nn.Module, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -211,8 +217,11 @@ def _fill(module: nn.Module, path: Path) -> None:
         module.load_state_dict(load_file(path))
     except FileNotFoundError as error:
         raise AssetError(f"there is no file {path} with the network's weights; check the path") from error
-    except (OSError, SafetensorError) as error:
-        raise AssetError(f"{path} cannot be read as safetensors: {error}; convert it (see bench convert)") from error
+    except OSError as error:
+        raise AssetError(f"{path} cannot be read: {first_line(error)}; check the path") from error
+    except SafetensorError as error:
+        advice = "it is damaged: bring it again" if _is_damaged(path) else "convert it (see bench convert)"
+        raise AssetError(f"{path} cannot be read as safetensors: {first_line(error)}; {advice}") from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise AssetError(f"the weights in {path} do not fit the module: {reason}") from error

@@ -1,29 +1,24 @@
-"""Where a pipeline's files are: a folder, or a repository of the hub at a commit; checked before anything is loaded.
+"""What a pipeline's files are, checked before anything is loaded: a class, components, their weights and their code.
 
-Nothing is fetched but a repository that the user names (``owner/name`` or ``owner/name@revision``), and not even that
-when ``HF_HUB_OFFLINE`` or ``BENCH_OFFLINE`` is set. Only safetensors are loaded: other weights are pickles.
+Only safetensors are loaded: other weights are pickles. Where the files come from: ``bench.pipelines.hub``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from bench.errors import AssetError, BenchError, UsageError
+from bench.errors import AssetError, UsageError
 
 INDEX = "model_index.json"
 EXTRA = "install it with: pip install 'fewstep-bench[diffusers]'"
-_REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 _PART = re.compile(r"(.+)-\d{5}-of-(\d{5})(.*)\.safetensors")
 _WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Processor", "Extractor", "Scheduler")
-_YES = {"1", "true", "yes", "on"}
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 UNUSED = ("safety_checker",)
 """Components that are never loaded: no part of a benchmark."""
@@ -86,35 +81,6 @@ def outline(found: Found) -> Any:
             raise AssetError(f"{path} cannot be read: {error}; restore it") from error
     plain = {name: value for name, value in found.index.items() if not name.startswith("_")}
     return SimpleNamespace(config=_Config(plain), **parts)
-
-
-def is_offline() -> bool:
-    """Whether the user has said that nothing may be fetched."""
-    return any(os.environ.get(name, "").lower() in _YES for name in ("HF_HUB_OFFLINE", "BENCH_OFFLINE"))
-
-
-def locate(model: str, variant: str | None = None, allow_code: str = "") -> Found:
-    """The files of a pipeline, fetched if they have to be.
-
-    Args:
-        model: a folder, ``owner/name`` or ``owner/name@revision``.
-        variant: of the weights' files, such as ``fp16``.
-        allow_code: ``owner/name@revision`` of a repository whose own Python code may run.
-
-    Raises:
-        UsageError: it is neither a folder nor a repository's name, or its code is not allowed.
-        AssetError: there is no such repository, it is not complete, or it has no safetensors.
-    """
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        found = Found(folder.resolve(), read_index(folder))
-    elif _REPOSITORY.fullmatch(model) and not model.startswith("."):
-        found = _from_hub(model, variant, allow_code, is_offline())
-    else:
-        raise UsageError(f"{model} is no folder, and no repository's name (owner/name or owner/name@revision)")
-    check_code(found, allow_code)
-    check_files(found, variant)
-    return found
 
 
 def read_index(folder: Path) -> dict[str, Any]:
@@ -203,11 +169,6 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".:; ")[:300]
 
 
-def forget() -> None:
-    """Ask the hub again for what was found there."""
-    _from_hub.cache_clear()
-
-
 def require(package: str) -> None:
     """A package of the extra ``diffusers``.
 
@@ -218,60 +179,3 @@ def require(package: str) -> None:
 
     if importlib.util.find_spec(package) is None:
         raise UsageError(f"{package} is not installed; {EXTRA}")
-
-
-@cache  # one commit per process, whatever is pushed meanwhile, and one question to the hub
-def _from_hub(model: str, variant: str | None, allow_code: str, local: bool) -> Found:
-    """A snapshot of a repository; its folder is named by its commit."""
-    require("diffusers")
-    from huggingface_hub import hf_hub_download
-
-    repository, _, revision = model.partition("@")
-    try:
-        index = hf_hub_download(repository, INDEX, revision=revision or None, local_files_only=local)
-        folder = Path(index).parent
-        found = Found(folder, read_index(folder), repository, folder.name)
-        if not local:
-            _download(found, variant, allow_code)
-    except BenchError:
-        raise
-    except Exception as error:  # three libraries fetch here, each with errors of its own
-        raise AssetError(_why(model, error, local)) from error
-    return found
-
-
-def _why(model: str, error: Exception, local: bool) -> str:
-    """One sentence on a repository that could not be had."""
-    from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError
-
-    if isinstance(error, GatedRepoError):
-        return f"{model} asks for its terms to be accepted: do so on its page at huggingface.co, then: hf auth login"
-    if isinstance(error, RepositoryNotFoundError):
-        return f"there is no repository {model} on the hub, or it is private; check the name"
-    if isinstance(error, RemoteEntryNotFoundError):
-        return f"{model} has no {INDEX}, so it is no pipeline of diffusers; name the repository of a whole pipeline"
-    reason = f"{type(error).__name__}: {first_line(error)}"
-    why = "fetching is switched off (HF_HUB_OFFLINE or BENCH_OFFLINE)" if local else reason
-    return (
-        f"{model} is neither a folder here nor in the cache, and cannot be fetched: {why}; "
-        "check the name and the network, or give the path of a copy"
-    )
-
-
-def _download(found: Found, variant: str | None, allow_code: str) -> None:
-    """Fetch what the pipeline needs of this very commit, safetensors only; known classes only."""
-    from diffusers import DiffusionPipeline
-
-    from bench.pipelines.families import family_of
-
-    family_of(found.class_name)  # before gigabytes are fetched for nothing
-    check_code(found, allow_code)
-    unused = {name: None for name in UNUSED if name in found.index}
-    DiffusionPipeline.download(
-        found.repository,
-        revision=found.commit,
-        use_safetensors=True,
-        variant=variant,
-        trust_remote_code=found.allows(allow_code),
-        **unused,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ def torchvision(name: str, choices: dict[str, str]) -> Source:
     except (RuntimeError, FileNotFoundError, ValueError, TypeError) as error:
         where = arguments.get("root", "its place")
         raise AssetError(
-            f"torchvision's {name} cannot be read from {where} ({str(error).splitlines()[0]}); put it there, or name "
+            f"torchvision's {name} cannot be read from {where} ({_first_line(error)}); put it there, or name "
             f"its folder with ?root=DIR"
         ) from error
 
@@ -74,6 +74,10 @@ def _arguments(name: str, parameters: set[str], choices: dict[str, str]) -> dict
             raise unknown(f"parameter of torchvision's {name}", key, parameters | {"split"})
         given[key] = int(value) if isinstance(value, str) and value.isdigit() else value
     return given
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def hugging_face(name: str, choices: dict[str, str]) -> Source:
@@ -112,15 +116,21 @@ def hugging_face(name: str, choices: dict[str, str]) -> Source:
         )
         columns = rows.column_names
     except Exception as error:  # the package has its own errors for each way of not reaching the hub
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise AssetError(
-            f"hf:{name} cannot be had ({reason}); check name and network, or use a local folder"
+            f"hf:{name} cannot be had ({_first_line(error)}); check name and network, or use a local folder"
         ) from error
     if columns is not None and column not in columns:
         raise unknown(f"column of hf:{name}", column, columns)
+    return Source("hf", name, lambda: _streamed(name, rows, column), {"split": split, "column": column, **choices})
 
-    def items() -> Iterator[Item]:
-        for number, row in enumerate(rows):
-            yield f"hf:{name}[{number}]", lambda row=row: _pixels(row[column])  # type: ignore[misc]
 
-    return Source("hf", name, items, {"split": split, "column": column, **choices})
+def _streamed(name: str, rows: Iterable[dict[str, Any]], column: str) -> Iterator[Item]:
+    count = 0
+    try:
+        for row in rows:
+            yield f"hf:{name}[{count}]", lambda row=row: _pixels(row[column])  # type: ignore[misc]
+            count += 1
+    except Exception as error:  # the network, or an image that the package itself cannot decode
+        raise AssetError(
+            f"hf:{name} broke off after {count:,} images ({_first_line(error)}); run it again, or use a local folder"
+        ) from error

@@ -144,7 +144,7 @@ def figure(section: Section, metric: str, width: float) -> Figure | None:
                 axes.plot(
                     [n for n, _ in curve.points], [m.value for _, m in curve.points], color="#d9d9d9", linewidth=0.5
                 )
-        dodges = [2 ** (DODGE * (2 * i / max(len(group) - 1, 1) - 1)) for i in range(len(group))]
+        dodges = [2 ** (DODGE * (2 * i - len(group) + 1) / max(len(group) - 1, 1)) for i in range(len(group))]
         for curve, dodge in zip(group, dodges, strict=True):
             _draw(axes, curve, style[curve.method], dodge)
         _label(sheet, axes, [(c, label[c.method], d) for c, d in zip(group, dodges, strict=True)], style)

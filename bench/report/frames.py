@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from bench.record import Record
+from bench.record import Latency, Record
 from bench.report.load import Results
 from bench.report.point import family
 from bench.report.provenance import seeds
@@ -101,13 +101,22 @@ def _metric_rows(record: Record) -> Iterable[dict[str, Any]]:
             yield {"metric": f"{metric}#{name}", "label": f"{measured.label}, {name}", "value": value}
 
 
+_NO_NUMBERS = {"batch", "clocks", "p50_low", "p50_high", "settled", "mode", "fallback", "samples"}
+
+
+def _latency_numbers(entry: Latency) -> Iterable[tuple[str, float]]:
+    """What is one number of a measurement, by name; ``stages denoiser`` where it stands in a group."""
+    for name, value in entry.model_dump(exclude=_NO_NUMBERS).items():
+        if isinstance(value, dict):
+            yield from ((f"{name} {part}", number) for part, number in value.items())
+        elif value is not None:
+            yield name, value
+
+
 def _latency_rows(record: Record) -> Iterable[dict[str, Any]]:
     for entry in record.latency:
-        numbers = entry.model_dump(exclude={"batch", "clocks", "p50_low", "p50_high", "settled"})
         common = {"metric": record.cell.metrics[0], "batch": entry.batch}
-        for name, value in numbers.items():
-            if value is None:
-                continue
+        for name, value in _latency_numbers(entry):
             bounds = {"low": entry.p50_low, "high": entry.p50_high} if name == "p50" else {}
             yield {**common, "label": name, "value": value, **bounds}
 

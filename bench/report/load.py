@@ -26,7 +26,7 @@ class Results:
     records: tuple[Record, ...]
 
     def influence(self, record: Record) -> NDArray[np.float64] | None:
-        """(n,) influence of each sample on the first metric of a record's cell; None if there is none."""
+        """(n,) influence of each sample on the first metric of a record that has a number; None if there is none."""
         found = read_array(self.out, record.id, "influence")
         return None if found is None else found.astype(np.float64)
 

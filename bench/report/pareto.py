@@ -72,6 +72,12 @@ def _scale(axes: Axes, found: Sequence[Dot], best: Sequence[Dot], label: str) ->
     axes.set_axisbelow(True)
 
 
+def _bar(dot: Dot, frame: tuple[float, float]) -> tuple[float, float]:
+    """Where the interval of a dot begins and ends, within the frame; its value twice if it has none."""
+    value, low, high = dot.value.value, dot.value.low, dot.value.high
+    return (value, value) if low is None or high is None else (max(low, frame[0]), min(high, frame[1]))
+
+
 def _draw(axes: Axes, found: Sequence[Dot], best: Sequence[Dot], style: Mapping[str, Style]) -> None:
     axes.step([d.time for d in best], [d.value.value for d in best], where="post", color=GREY, linewidth=0.7, zorder=1)
     on_front = {(dot.method, dot.nfe) for dot in best}
@@ -89,12 +95,12 @@ def _draw(axes: Axes, found: Sequence[Dot], best: Sequence[Dot], style: Mapping[
             markeredgewidth=0.5 if strong else 0.0,
             zorder=4 if strong else 2,
         )
-        if strong and dot.value.low is not None and dot.value.high is not None:
-            axes.vlines(dot.time, dot.value.low, dot.value.high, color=INK, linewidth=0.6, zorder=3)
+        if strong:
+            axes.vlines(dot.time, *_bar(dot, axes.get_ylim()), color=INK, linewidth=0.6, zorder=3)
 
 
 def _label(sheet: Sheet, axes: Axes, found: Sequence[Dot], best: Sequence[Dot]) -> None:
-    """Names of the front's points, placed where they cover neither points nor each other nor the front."""
+    """Names of the front's points, placed where they cover neither points nor each other nor the front and its bars."""
     from matplotlib.lines import Line2D
 
     dpi, points = sheet.fig.dpi, font_size(sheet.width) - 0.5
@@ -108,6 +114,11 @@ def _label(sheet: Sheet, axes: Axes, found: Sequence[Dot], best: Sequence[Dot]) 
     for one, two in pairwise(best):
         (x0, y0), (x1, y1) = at(one.time, one.value.value), at(two.time, two.value.value)
         taken += [Box(x0, y0 - 0.01, x1, y0 + 0.01), Box(x1 - 0.01, min(y0, y1), x1 + 0.01, max(y0, y1))]
+    ends = axes.get_ylim()
+    for dot in best:
+        low, high = _bar(dot, ends)
+        (x, y0), (_, y1) = at(dot.time, low), at(dot.time, high)
+        taken.append(Box(x - 0.01, y0, x + 0.01, y1))
     window = axes.get_window_extent()
     frame = Box(window.x0 / dpi + 0.02, window.y0 / dpi + 0.02, window.x1 / dpi + 0.04, window.y1 / dpi + TOP)
     for dot in best:

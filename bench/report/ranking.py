@@ -26,12 +26,16 @@ class Row:
     value: Measured | None
 
 
+def _first(record: Record) -> str | None:
+    """The first metric of a cell that has a number: what its influence is on."""
+    return next((metric for metric in record.cell.metrics if metric in record.metrics), None)
+
+
 def _score(point: Point, metric: str, results: Results) -> Score:
     measured = point.value(metric)
     assert measured is not None
     records: list[Record] = [record for record in point.ok if metric in record.metrics]
-    influential = [record for record in records if record.cell.metrics[0] == metric]  # influence is on the first one
-    found = {record.cell.seed: results.influence(record) for record in influential}
+    found = {record.cell.seed: results.influence(record) for record in records if _first(record) == metric}
     interval = None if measured.low is None or measured.high is None else measured.high - measured.low
     return Score(
         value=measured.value,

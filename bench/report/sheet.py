@@ -97,15 +97,15 @@ def limits(shown: Iterable[Measured], barred: Iterable[Measured], margin: float)
     values = [measured.value for measured in shown]
     is_log = wants_log(values)
     forward, back = (math.log, math.exp) if is_log else (float, float)
-    ends = [(m.low, m.high) for m in barred if m.low is not None and m.high is not None]
-    bars = [(forward(low), forward(high)) for low, high in ends if low > 0 or not is_log]
+    ends = [(m.value, m.low, m.high) for m in barred if m.low is not None and m.high is not None]
+    bars = [(forward(value if is_log and low <= 0 else low), forward(high)) for value, low, high in ends]
     bottom, top = forward(min(values)), forward(max(values))
     reach = max((top - bottom) / 2, median(high - low for low, high in bars)) if bars else 0.0
     bottom, top = (
         max(min([bottom, *(low for low, _ in bars)]), bottom - reach),
         min(max([top, *(high for _, high in bars)]), top + reach),
     )
-    pad = margin * (top - bottom) or (0.1 if is_log else margin * abs(top) or 1.0)
+    pad = margin * (top - bottom or abs(top) or 1.0)
     return back(bottom - pad), back(top + pad), is_log
 
 

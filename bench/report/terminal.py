@@ -55,7 +55,8 @@ def show_table(table: TextTable, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    out = Table(title=Text(table.title), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    console.print(Text(table.title, style="italic"))  # a title of the table's own would be folded at its width
+    out = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for header in table.headers:
         is_name = header == "method"
         out.add_column(Text(header), justify="left" if is_name else "right", overflow="fold", no_wrap=not is_name)

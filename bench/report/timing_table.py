@@ -26,7 +26,11 @@ def _latency_table(suite: str, protocol: str, records: Sequence[Record]) -> Text
     headers += ["in denoiser", "peak MiB"]
     staged = any(entry.stages for record in records for entry in record.latency)
     headers += [f"{name.replace('_', ' ')} ms" for name in STAGES] if staged else []
-    table = TextTable(f"{heading(suite, records[-1].cell.suite_revision)}, latency", headers, footer=[f"Protocol: {protocol}; p50 with its 95 % interval."])
+    table = TextTable(
+        f"{heading(suite, records[-1].cell.suite_revision)}, latency",
+        headers,
+        footer=[f"Protocol: {protocol}; p50 with its 95 % interval."],
+    )
     newest = {(record.cell.method, record.cell.nfe): record for record in records}
     for (method, nfe), record in newest.items():
         if record.status is not Status.OK:

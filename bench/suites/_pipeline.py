@@ -52,6 +52,12 @@ class PipelineSuite(Suite):
         return type(self.pipeline)
 
     @property
+    def gives(self) -> frozenset[str]:
+        """What metrics get to see, see ``bench.definition.gives``."""
+        family = self.family()
+        return frozenset({"clips" if family.video else "images", *(("prompts",) if family.text else ())})
+
+    @property
     def reference_steps(self) -> int:
         """Evaluations of the reference solution (DPM-Solver++ 2M, arXiv 2211.01095, on the even grid)."""
         return 100

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.denoiser import Denoiser, Guided, Prediction
+from bench.features.base import installed
 from bench.suites.base import Network, Suite
 from bench.tiny import assets
 from bench.tiny.network import PixelNetwork, TextStage, load_part
@@ -47,6 +48,8 @@ class TinySuite(Suite):
         wrapper: how it becomes the suite's network.
         default_guidance: the guidance that the shipped solution was computed with.
         solution_steps: evaluations of the reference solver; ``docs`` state its accuracy.
+        packages: the optional packages it runs on, and the extra of each.
+        gives: what metrics get to see, see ``bench.definition.gives``.
     """
 
     guidance_scale: float
@@ -60,11 +63,20 @@ class TinySuite(Suite):
     default_guidance: ClassVar[float]
     solution_steps: ClassVar[int]
     trainable: ClassVar[bool] = True
+    packages: ClassVar[dict[str, str]] = {"diffusers": "diffusers", "transformers": "diffusers"}
+    gives: ClassVar[frozenset[str]]
 
     @classmethod
     def record(cls) -> dict[str, Any]:
         """The training record and the hashes of all files."""
         return assets.read_record(cls.folder)
+
+    def lacks(self) -> str:
+        """Why it cannot run on this machine, and what to do; empty if it can. Nothing is imported."""
+        absent = {name: extra for name, extra in self.packages.items() if not installed(name)}
+        names = " and ".join(name.replace("_", "-") for name in absent)
+        extras = ",".join(dict.fromkeys(absent.values()))
+        return f"this suite needs {names}; run pip install 'fewstep-bench[{extras}]'" if absent else ""
 
     def verify(self) -> None:
         assets.verify(self.folder)

@@ -2,7 +2,7 @@
 
 ``bench run --suite diffusers:PATH`` for the quick case; a TOML file for the rest (``docs/my-diffusers-model.md``)::
 
-    suite = "diffusers"
+    suite = "diffusers"              # what a file with a model is for if it does not say
     model = "owner/name@revision"    # or a folder
     prompts = "captions.txt"         # see bench.prompts; classes and unconditional pipelines need none
     metrics = ["clip_score", "rmse"]

@@ -99,6 +99,7 @@ class MovingDigits(TinySuite):
     time_scale: ClassVar[float] = 1000.0
     default_guidance: ClassVar[float] = 3.0
     solution_steps: ClassVar[int] = 100
+    gives: ClassVar[frozenset[str]] = frozenset({"features", "clips", "prompts"})
 
     @property
     def shape(self) -> tuple[int, ...]:

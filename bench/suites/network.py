@@ -131,5 +131,12 @@ class Network(PipelineSuite):
         """The files are there and the declaration is possible; nothing is loaded."""
         self.content()
         self.kind.schedule()
+        shape, (file, _) = self.kind.shape, parse_reference(unquote(self.module))
+        pictures = len(shape) == 3 and shape[0] in (1, 3)
+        if not pictures and "decode" not in file.read_text(encoding="utf-8", errors="replace"):
+            raise UsageError(
+                f"size={unquote(self.size)}: samples of shape {shape} are no pictures; define decode(samples) in "
+                f"{file}, or write a size such as 3x32x32"
+            )
         if not self.classes and self.guidance_scale != 1.0:
             raise UsageError("guidance leads away from the label for no class; say how many classes there are")

@@ -98,6 +98,8 @@ class TinyT2I(TinySuite):
     wrapper: ClassVar[type[PixelNetwork]] = ReusableNetwork
     default_guidance: ClassVar[float] = 2.0
     solution_steps: ClassVar[int] = 100
+    packages: ClassVar[dict[str, str]] = {**TinySuite.packages, "open_clip": "metrics"}
+    gives: ClassVar[frozenset[str]] = frozenset({"features", "images", "prompts"})
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -2,6 +2,9 @@
 
 VBench writes ``{"temporal_flickering": [mean, [{"video_path": ..., "video_results": ...}, ...]]}``; a zip for the
 leaderboard holds one or more such files, at its top or one folder down. Nothing is ever unpacked to the disk.
+
+Where ``bench vbench evaluate`` could not score a video, the mean is ``null``, as are that video's results, and ``why``
+stands beside them: nobody takes a mean over the others for one over all.
 """
 
 from __future__ import annotations
@@ -10,12 +13,15 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UsageError
 from bench.vbench.dimensions import DIMENSIONS
+
+if TYPE_CHECKING:
+    from bench.vbench.client import Scores
 
 MEMBERS = 1000
 MEMBER_BYTES = 256 * 2**20
@@ -24,22 +30,52 @@ TOTAL_BYTES = 512 * 2**20
 
 @dataclass(frozen=True)
 class Raw:
-    """Raw scores by dimension, and what they are of."""
+    """Raw scores by dimension, and what they are of.
+
+    Attributes:
+        unscored: why a dimension has no score although it was computed.
+    """
 
     name: str
     scores: dict[str, float]
+    unscored: dict[str, str] = field(default_factory=dict)
 
 
-def _mean(path: str, key: str, value: Any) -> float:
-    """The mean in ``[mean, [...]]``, or a bare number."""
+def as_official(scores: list[Scores]) -> dict[str, Any]:
+    """In the form of VBench's own result files; without a mean where a video has no score."""
+    found = {}
+    for each in scores:
+        rows: list[dict[str, Any]] = [
+            {"video_path": path.name, "video_results": score} for path, score in each.videos.items()
+        ]
+        rows += [{"video_path": path.name, "video_results": None, "why": why} for path, why in each.failed.items()]
+        found[each.dimension] = [None if each.failed else each.mean, rows]
+    return found
+
+
+def _unscored(value: Any) -> str:
+    """What is missing in ``[null, [...]]`` as ``as_official`` writes it; empty if it is something else."""
+    rows = value[1] if isinstance(value, list) and len(value) == 2 and value[0] is None else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        return ""
+    missing = [row for row in rows if row.get("video_results") is None]
+    named = "".join(f", first {row.get('video_path')}: {row.get('why')}" for row in missing[:1])
+    return f"{len(missing)} of {len(rows)} videos could not be scored{named}" if missing else ""
+
+
+def _mean(path: str, key: str, value: Any) -> float | str:
+    """The mean in ``[mean, [...]]``, or a bare number; a text that says why there is no mean."""
+    why = _unscored(value)
+    if why:
+        return why
     first = value[0] if isinstance(value, list) and value else value
     if isinstance(first, bool) or not isinstance(first, int | float):
         raise UsageError(f"{path}: {key} is not a score; VBench writes [mean, [score of each video, ...]]")
     return float(first)
 
 
-def _scores(path: str, data: bytes) -> dict[str, float] | None:
-    """The scores in a file; None if it is something else, such as VBench's list of prompts."""
+def _scores(path: str, data: bytes) -> dict[str, float | str] | None:
+    """The scores in a file, or why there are none; None if it is something else, such as VBench's list of prompts."""
     try:
         content = json.loads(data)
     except ValueError as error:
@@ -49,12 +85,15 @@ def _scores(path: str, data: bytes) -> dict[str, float] | None:
     return {str(key).replace(" ", "_"): _mean(path, key, value) for key, value in content.items()}
 
 
-def _merge(found: dict[str, float], path: str, new: Mapping[str, float]) -> None:
+def _merge(found: Raw, path: str, new: Mapping[str, float | str]) -> None:
     for key, value in new.items():
         if key not in DIMENSIONS:
             raise UsageError(f"{path}: {key} is not one of the 16 dimensions of VBench {', '.join(DIMENSIONS)}")
-        if found.setdefault(key, value) != value:
-            raise UsageError(f"{path}: {key} is {value:g} here and {found[key]:g} in another file; keep one of them")
+        if isinstance(value, str):
+            found.unscored[key] = value
+        elif found.scores.setdefault(key, value) != value:
+            other = found.scores[key]
+            raise UsageError(f"{path}: {key} is {value:g} here and {other:g} in another file; keep one of them")
 
 
 def _members(archive: zipfile.ZipFile, path: Path) -> Iterator[zipfile.ZipInfo]:
@@ -89,7 +128,7 @@ def read_zip(path: Path) -> Raw:
     Raises:
         UsageError: it is not a zip, is too large, holds paths that lead out of it, or no scores.
     """
-    found: dict[str, float] = {}
+    found = Raw(path.stem, {})
     try:
         with zipfile.ZipFile(path) as archive:
             for info in _members(archive, path):
@@ -97,9 +136,9 @@ def read_zip(path: Path) -> Raw:
                 _merge(found, where, _scores(where, _content(archive, info, path)) or {})
     except (OSError, zipfile.BadZipFile) as error:
         raise UsageError(f"{path} cannot be read as a zip ({error}); pack the results again") from error
-    if not found:
+    if not (found.scores or found.unscored):
         raise UsageError(f"{path} holds no *_eval_results.json of VBench")
-    return Raw(path.stem, found)
+    return found
 
 
 def read_json(path: Path) -> Raw:
@@ -117,9 +156,9 @@ def read_json(path: Path) -> Raw:
     scores = _scores(str(path), data)
     if not scores:
         raise UsageError(f"{path} holds no scores of VBench; give its *_eval_results.json")
-    found: dict[str, float] = {}
+    found = Raw(path.stem.removesuffix("_eval_results"), {})
     _merge(found, str(path), scores)
-    return Raw(path.stem.removesuffix("_eval_results"), found)
+    return found
 
 
 def read_file(path: Path) -> Raw:

@@ -225,7 +225,10 @@ def run(request: Request) -> dict[str, Any]:
         stand_in()
     listed, given, failed = prepare(request)
     if not listed:
-        reasons = "; ".join(sorted(set(failed.values())))
+        first: dict[str, str] = {}  # of each reason one file
+        for path, reason in failed.items():
+            first.setdefault(reason, f"{Path(path).name}: {reason}")
+        reasons = "; ".join(first.values())
         raise Problem(f"none of the {len(request['videos'])} videos can be scored: {reasons[:300]}")
     mean, videos = _compute(request, listed)
     scores = {}

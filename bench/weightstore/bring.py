@@ -10,7 +10,7 @@ from bench.errors import AssetError, OutputError, UsageError
 from bench.weightstore import lock
 from bench.weightstore.download import accept
 from bench.weightstore.manifest import Entry, entries
-from bench.weightstore.store import entry, place
+from bench.weightstore.store import check, entry, place
 
 
 def recognise(path: Path, sha256: str) -> Entry:
@@ -43,7 +43,9 @@ def bring(path: Path, name: str = "", trust: bool = False) -> Entry:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}; name the file of weights that you have")
-    wanted = entry(name) if name else recognise(path, lock.digest(path))
+    sha256 = lock.digest(path)
+    wanted = entry(name) if name else recognise(path, sha256)
+    check(wanted, sha256, path, trust)  # before gigabytes are copied, and in words about the user's own file
     target = place(wanted)
     if target.exists() and target.samefile(path):
         accept(wanted, target, trust)

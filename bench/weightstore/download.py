@@ -22,7 +22,7 @@ from typing import BinaryIO
 from bench.errors import AssetError, BenchError, OutputError
 from bench.weightstore import lock
 from bench.weightstore.manifest import Entry
-from bench.weightstore.store import check, place
+from bench.weightstore.store import check, difference, place
 
 CHUNK = 2**20
 TIMEOUT = 60.0
@@ -83,11 +83,7 @@ def fetch(wanted: Entry, trust: bool = False, tell: Tell = lambda done, total: N
             os.fsync(file.fileno())
     except OSError as error:
         raise _full(wanted, part, error) from error
-    try:
-        accept(wanted, part, trust)
-    except AssetError:
-        _forget(part)
-        raise
+    accept(wanted, part, trust)
     return path
 
 
@@ -96,7 +92,7 @@ def accept(wanted: Entry, found: Path, trust: bool) -> None:
 
     Args:
         wanted: the entry.
-        found: the file; it is moved unless it is at its place.
+        found: the file; moved to its place if it is right, deleted if it is another and not at its place.
         trust: accept a hash that nobody knows.
 
     Raises:
@@ -104,18 +100,10 @@ def accept(wanted: Entry, found: Path, trust: bool) -> None:
         OutputError: the folder cannot be written to.
     """
     sha256 = lock.digest(found)
-    known = wanted.prefix or lock.read(wanted.file)
-    if known:
-        try:
-            how = check(wanted, sha256)
-        except AssetError as error:
-            if found == place(wanted):
-                raise
-            raise AssetError(f"what came for {wanted.name} is another file ({error}); it was not kept") from error
-    elif trust:
-        how = "trusted"
-    else:
-        how = check(wanted, sha256)
+    if found != place(wanted) and (differs := difference(wanted, sha256)):
+        _forget(found)
+        raise AssetError(f"what came for {wanted.name} is another file: {differs}; it was not kept")
+    how = check(wanted, sha256, found, trust)
     try:
         os.replace(found, place(wanted))
     except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -28,23 +29,34 @@ def place(wanted: Entry) -> Path:
     return lock.folder() / wanted.file
 
 
-def check(wanted: Entry, sha256: str) -> str:
+def difference(wanted: Entry, sha256: str) -> str:
+    """How a file differs from that of the entry; empty if all that is known agrees."""
+    locked = lock.read(wanted.file)
+    for expected in (wanted.prefix, "" if wanted.sha256 or locked is None else locked.sha256):
+        if not sha256.startswith(expected):
+            return f"its SHA-256 begins {sha256[:12]}, not {expected[:12]}"
+    return ""
+
+
+def check(wanted: Entry, sha256: str, found: Path, trust: bool = False) -> str:
     """Compare a hash with what is known of the entry; ``known``, or ``trusted`` if only this machine knows it.
 
+    Args:
+        wanted: the entry.
+        sha256: of the file.
+        found: the file, at its place or where the user has it.
+        trust: accept it if nothing is known that it could be compared with.
+
     Raises:
-        AssetError: it is another file, or nothing is known that it could be compared with.
+        AssetError: it is another file, or nothing is known and it is not trusted.
     """
-    locked = lock.read(wanted.file)
-    expected = wanted.sha256 or (locked.sha256 if locked else wanted.prefix)
-    if not sha256.startswith(expected) or not sha256.startswith(wanted.prefix):
+    if differs := difference(wanted, sha256):
+        advice = "delete it and" if found == place(wanted) else "bring the right one or"
+        raise AssetError(f"{found} is not {wanted.name}: {differs}; {advice} run bench weights fetch {wanted.name}")
+    if not (trust or wanted.prefix or lock.read(wanted.file)):
         raise AssetError(
-            f"{place(wanted)} is not {wanted.name}: its SHA-256 begins {sha256[:12]}, not {expected[:12]}; "
-            f"delete it and run bench weights fetch {wanted.name}"
-        )
-    if not expected:
-        raise AssetError(
-            f"the hash of {wanted.name} is not published, and {place(wanted)} was not accepted before; "
-            f"if you trust it run bench weights import {place(wanted)} --as {wanted.name} --trust"
+            f"the hash of {wanted.name} is not published, and {found} was not accepted before; if you trust it "
+            f"run bench weights import {shlex.quote(str(found))} --as {wanted.name} --trust"
         )
     return "known" if wanted.sha256 else "trusted"
 
@@ -67,7 +79,7 @@ def find(name: str) -> Path:
     if locked is not None and lock.unchanged(wanted.file, locked) and locked.sha256.startswith(wanted.prefix):
         return path
     sha256 = lock.digest(path)
-    how = check(wanted, sha256)
+    how = check(wanted, sha256, path)
     with suppress(OutputError):  # a folder that can only be read is hashed at every start
         lock.pin(wanted.file, sha256, how)
     return path

@@ -118,6 +118,41 @@ def test_a_folder_is_scored_and_what_fails_is_said(bench: Bench, tmp_path: Path)
     assert "give another --out" in early.stderr and len(early.stderr.splitlines()) == 1
 
 
+def test_one_broken_clip_leaves_no_mean_and_a_trace(bench: Bench, tmp_path: Path) -> None:
+    """A mean over the others would be of other samples; the file is read by others, who see no exit code."""
+    pytest.importorskip("av")
+    env = {"BENCH_VBENCH": str(MAKE(tmp_path)), "BENCH_WEIGHTS": str(tmp_path / "none")}
+    clips, file = tmp_path / "clips", tmp_path / "out" / "clips_eval_results.json"
+    ramp = np.arange(3, dtype=np.uint8).reshape(1, 3, 1, 1, 1) * np.array([0, 51, 85], np.uint8).reshape(3, 1, 1, 1, 1)
+    names = [clip.file for clip in write_clips(clips, np.broadcast_to(ramp, (3, 3, 3, 16, 16)), fps=8).clips]
+    (clips / names[1]).write_bytes(b"broken")
+    done = bench("vbench", "evaluate", str(clips), "--out", str(file.parent), env=env)
+    assert (done.returncode, done.stdout) == (ExitCode.CELL_FAILED, "")
+    assert names[1] in done.stderr and "no mean over the other 2" in done.stderr
+    mean, rows = json.loads(file.read_text(encoding="utf-8"))["temporal_flickering"]
+    assert mean is None
+    assert {row["video_path"]: row["video_results"] for row in rows} == {
+        names[0]: 1.0,
+        names[1]: None,
+        names[2]: pytest.approx(2 / 3),
+    }
+    later = bench("vbench", "score", str(file))
+    assert (later.returncode, later.stdout) == (ExitCode.CELL_FAILED, "")
+    assert f"1 of 3 videos could not be scored, first {names[1]}: it cannot be decoded by cv2" in later.stderr
+    assert len(later.stderr.splitlines()) == 1
+
+    for name in names:
+        (clips / name).write_bytes(b"broken")
+    none = bench("vbench", "evaluate", str(clips), env=env)
+    assert none.returncode == ExitCode.CELL_FAILED
+    assert f"none of the 3 videos can be scored: {names[0]}: it cannot be decoded by cv2" in none.stderr
+
+
+def test_help_says_what_score_takes(bench: Bench) -> None:
+    text = " ".join(bench("vbench", "score", "--help").stdout.split())
+    assert "folders of runs, zips or JSON files" in text
+
+
 def test_status_says_what_each_dimension_lacks(bench: Bench, tmp_path: Path) -> None:
     env = {"BENCH_VBENCH": str(tmp_path / "none"), "BENCH_WEIGHTS": str(tmp_path / "none")}
     text = bench("vbench", "status", env=env).stdout

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +103,10 @@ class Archive(torch.nn.Module):
         return torch.stack([first, torch.full_like(first, flags)], 1).repeat(1, 200)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_the_torchscript_archive_is_called_as_its_authors_do(tmp_path: Path) -> None:
-    torch.jit.script(Archive()).save(str(tmp_path / "i3d_torchscript.pt"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ours, not of what is tested
+        torch.jit.script(Archive()).save(str(tmp_path / "i3d_torchscript.pt"))
     module = I3D().load((tmp_path / "i3d_torchscript.pt",))
     module.register_parameter("device", torch.nn.Parameter(torch.zeros(1)))  # the stand-in has no weights
     given = clips(5)
@@ -114,6 +117,13 @@ def test_the_torchscript_archive_is_called_as_its_authors_do(tmp_path: Path) -> 
     (tmp_path / "broken.pt").write_bytes(b"PK not an archive")
     with pytest.raises(AssetError, match="is not the TorchScript archive of I3D"):
         I3D().load((tmp_path / "broken.pt",))
+
+
+def test_what_is_missing_is_known_before_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FVD(conversion="tats").problem() == ""
+    monkeypatch.setitem(sys.modules, "cdfvd", None)
+    assert FVD(conversion="tats").problem() == "cd-fvd is not installed; run pip install 'fewstep-bench[video]'"
+    assert FVD().problem() == "", "the archive needs no package"
 
 
 def test_the_two_conversions_have_different_ids() -> None:

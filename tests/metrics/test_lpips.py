@@ -20,7 +20,7 @@ from bench.errors import AssetError, UsageError
 from bench.features import base
 from bench.features import lpips as ours
 from bench.features.lpips import Lpips
-from bench.weightstore.store import entry
+from bench.weightstore.store import entry, missing
 
 NETS = ("alex", "vgg")
 
@@ -98,6 +98,16 @@ def test_heads_are_the_ones_of_the_manifest() -> None:
     folder = Path(theirs.__file__).parent / "lpips_models"
     for net in NETS:
         assert hashlib.sha256((folder / f"{net}.pth").read_bytes()).hexdigest() == entry(f"lpips-{net}").sha256
+
+
+@pytest.mark.parametrize(("net", "name"), [("alex", "alexnet-torchvision"), ("vgg", "vgg16-torchvision")])
+def test_without_weights_it_says_all_that_is_to_be_fetched(
+    net: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_WEIGHTS", str(tmp_path))
+    (sentence,) = missing(registry.create("metric", f"lpips[net={net}]").weights())
+    assert f"run bench weights fetch {name}," in sentence
+    assert "the learned weights of its layers come with torchmetrics" in sentence
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:

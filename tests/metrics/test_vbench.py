@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import runpy
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,11 @@ def test_what_is_missing_is_known_before_a_run(tmp_path: Path, monkeypatch: pyte
         VBench().value(VBench().statistics(batch(0)), None)
     stand_in(tmp_path, monkeypatch)
     assert VBench().problem() == ""
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "av", None)
+        assert VBench().problem().endswith("run pip install 'fewstep-bench[video]'")
+        with pytest.raises(UsageError, match=r"'fewstep-bench.video.'$"):
+            VBench().statistics(batch(1))
     assert VBench().weights() == ()
     assert VBench(dimension="dynamic_degree").weights() == ("vbench-raft",)
 

@@ -165,5 +165,5 @@ def test_nothing_is_read_without_the_users_word(tmp_path: Path, capsys: pytest.C
     assert not (tmp_path / "out").exists()
     assert main(["convert", "edm", str(file), "--out", str(tmp_path / "out")]) == 2
     assert main(["convert", "sd", str(file), "--out", str(tmp_path / "out")]) == 2
-    assert main(["convert", "edm", str(tmp_path / "no"), "--out", str(tmp_path / "out"), "--i-trust-this-file"]) == 7
+    assert main(["convert", "edm", str(tmp_path / "no"), "--out", str(tmp_path / "out"), "--i-trust-this-file"]) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +19,8 @@ import torch
 from bench.errors import AssetError, UsageError
 from bench.pipelines import loading
 from bench.pipelines.base import Pipeline, Settings
+from bench.pipelines.hub import locate
 from bench.pipelines.loading import Source
-from bench.pipelines.repository import locate
 
 sys.path.insert(0, str(Path(__file__).parent))
 import parity
@@ -237,7 +240,8 @@ def test_code_of_the_pipeline_itself_is_refused_before_it_is_fetched(hub: Hub) -
         ("GatedRepoError", "asks for its terms to be accepted"),
         ("RepositoryNotFoundError", "there is no repository owner/name on the hub"),
         ("RemoteEntryNotFoundError", "has no model_index.json"),
-        ("RevisionNotFoundError", "cannot be fetched: RevisionNotFoundError: why;"),
+        ("RevisionNotFoundError", "cannot be fetched: it has no such revision;"),
+        ("HfHubHTTPError", "cannot be fetched: the hub answers with HTTP 404;"),
     ],
 )
 def test_what_the_hub_refuses_is_one_sentence(hub: Hub, kind: str, words: str) -> None:
@@ -249,6 +253,29 @@ def test_what_the_hub_refuses_is_one_sentence(hub: Hub, kind: str, words: str) -
     with pytest.raises(AssetError, match=words) as caught:
         locate("owner/name")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_hub_that_cannot_be_reached_is_one_sentence(
+    lora: bool, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The real library against a port where nobody listens; it tries again and would tell of each time."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import _http
+
+    nowhere = "http://127.0.0.1:9/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.delenv("BENCH_OFFLINE", raising=False)
+    waits: list[float] = []
+    monkeypatch.setattr(_http, "time", SimpleNamespace(sleep=waits.append, time=time.time))
+    level = logging.getLogger("huggingface_hub").level
+    with pytest.raises(AssetError, match="the hub cannot be reached, and no copy is in the cache;") as caught:
+        loading.lora_file("other/name:lora.safetensors") if lora else locate("other/name")
+    assert waits and "\n" not in str(caught.value) and "Error" not in str(caught.value)
+    assert not caplog.records
+    assert logging.getLogger("huggingface_hub").level == level
 
 
 def test_a_variant_in_several_files_is_one(folder: Path, tmp_path: Path) -> None:

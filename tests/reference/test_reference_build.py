@@ -214,6 +214,18 @@ def test_the_hub_out_of_reach(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=unreachable))
     with pytest.raises(AssetError, match=r"hf:owner/name cannot be had \(Couldn't reach .* on the Hub\)"):
         open_source(text)
+
+    class Breaks(list):
+        column_names = ("image",)
+
+        def __iter__(self):
+            yield from super().__iter__()
+            raise RuntimeError("the connection is gone\nand more")
+
+    rows = Breaks([{"image": np.zeros((4, 4, 3), np.uint8)}] * 3)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=lambda *_, **__: rows))
+    with pytest.raises(AssetError, match=r"hf:owner/name broke off after 3 images \(the connection is gone\)"):
+        list(open_source(text).items())
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UsageError, match="pip install datasets"):
         open_source(text)

@@ -34,6 +34,12 @@ def test_of_a_large_one_the_best_of_every_budget_in_turn() -> None:
     assert "8 others" in remark(found, FD)
 
 
+def test_one_that_is_left_is_counted_as_one_and_without_values_the_first_are_named() -> None:
+    found = section(many(MOST + 1))
+    assert "1 other is not" in remark(found, FD)
+    assert chosen(found, "none") == found.methods[:MOST]
+
+
 def test_other_families_are_not_touched_and_the_order_is_the_sections() -> None:
     found = section({**many(MOST + 3), "reflow": {1: 999.0}, "progressive": {4: 1.0}})
     named = chosen(found, FD)

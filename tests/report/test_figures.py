@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import combinations
 from pathlib import Path
 
@@ -9,14 +10,14 @@ import numpy as np
 import pytest
 import synthetic
 from matplotlib.figure import Figure
-from synthetic import FD, cell, measured, record, write
+from synthetic import FD, PROTOCOL, cell, latency, measured, record, write
 
 from bench.report import curves, pareto, samples, style
 from bench.report.labels import Box
 from bench.report.load import Results, load
 from bench.report.pareto import Dot, front
 from bench.report.sections import Section, sections
-from bench.report.sheet import wants_log
+from bench.report.sheet import limits, wants_log
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["spaced", "crowded"])
@@ -110,6 +111,83 @@ def test_the_front_holds_what_nothing_beats() -> None:
     assert front([]) == []
 
 
+def test_an_axis_holds_values_and_intervals() -> None:
+    some = [measured(10, 3), measured(20, 2)]
+    assert limits(some, some, 0.0) == (7, 22, False)
+    assert limits(some, some[1:], 0.1) == pytest.approx((10 - 1.2, 22 + 1.2, False))
+    assert limits([measured(5, 1)], [measured(5, 1)], 0.0) == (4, 6, False)
+    assert limits([measured(5, None)], [measured(5, None)], 0.1) == (4.5, 5.5, False)
+
+
+def test_one_long_interval_is_cut_and_many_are_not() -> None:
+    short, long = [measured(10 + i, 1) for i in range(5)], [measured(10 + i, 100) for i in range(5)]
+    assert limits([*short, long[0]], [*short, long[0]], 0.0) == (8, 16, False)  # by half of 14 - 10
+    assert limits(long, long, 0.0) == (-90, 114, False)
+
+
+def test_a_logarithmic_axis_is_not_dragged_down_by_an_interval_that_reaches_zero() -> None:
+    some = [measured(1, 0.5), measured(2, 2), measured(100, 50), measured(90, 200)]
+    assert limits(some, some, 0.0) == pytest.approx((0.5, 290, True))
+
+
+@pytest.mark.parametrize("kind", ["quality", "pareto"])
+@pytest.mark.parametrize("low", [10.0, 200.0], ids=["logarithmic", "linear"])
+def test_no_interval_is_cut_by_the_frame(kind: str, low: float, tmp_path: Path) -> None:
+    ends = {("ddim", 1): 400.0, ("heun", 2): low}
+    items = [record(cell(*where), {FD: measured(value, 0.3 * value)}) for where, value in ends.items()]
+    items += [
+        record(cell(*where, samples=0, metrics=(PROTOCOL,)), latency=(latency(1, 0.01 * where[1]),)) for where in ends
+    ]
+    results = load(write(tmp_path, items))
+    with style.look(style.PAGE):
+        for axes in draw(kind, (sections(results.records)[0], results), style.PAGE).axes:
+            bottom, top = axes.get_ylim()
+            assert bottom < 0.7 * low and top > 1.3 * 400
+
+
+@pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
+@pytest.mark.parametrize("half", [0.4, 1.5], ids=["short", "reaches 0"])
+def test_labels_of_the_front_do_not_cover_its_bars(half: float, width: float, tmp_path: Path) -> None:
+    items = [record(cell("ddim", nfe), {FD: measured(600.0 / nfe**1.6, half * 600 / nfe**1.6)}) for nfe in (1, 2, 4, 8)]
+    items += [
+        record(cell("ddim", nfe, samples=0, metrics=(PROTOCOL,)), latency=(latency(1, 0.01 * nfe),))
+        for nfe in (1, 2, 4, 8)
+    ]
+    results = load(write(tmp_path, items))
+    with style.look(width):
+        figure = draw("pareto", (sections(results.records)[0], results), width)
+        named = [box for name, box in boxes(figure).items() if re.fullmatch(r"\d+ ddim, \d", name)]
+    (axes,) = figure.axes
+    segments = [axes.transData.transform(bar.get_segments()[0]) / figure.dpi for bar in axes.collections]
+    bars = [Box(x - 0.001, y0, x + 0.001, y1) for (x, y0), (_, y1) in segments]
+    assert len(named) == len(bars) == 4
+    assert all(name.overlap(bar) == 0 for name in named for bar in bars)
+
+
+@pytest.mark.parametrize("width", [style.COLUMN, style.PAGE])
+def test_a_long_suite_is_cut_on_the_figure(width: float, tmp_path: Path) -> None:
+    suite = f"diffusers[model=/models/{'deep/' * 40}sd15,negative_prompt='{'blurry%2C ' * 40}']"
+    item = record(cell("ddim", 1, suite=suite), {FD: measured(1.0)})
+    results = load(write(tmp_path, [item], preview={item.id: np.zeros((4, 1, 8, 8), dtype=np.uint8)}))
+    with style.look(width):
+        for kind in ("quality", "samples"):
+            figure = draw(kind, (sections(results.records)[0], results), width)
+            (footer,) = [text.get_text() for text in figure.texts if text.get_gid() == "footer"]
+            assert footer.startswith("Suite diffusers[model=/models/deep/")
+            assert "…@5f5f5f5f; n = 2000" in footer.replace("\n", " ") and "negative" not in footer
+            page = Box(0, 0, *figure.get_size_inches())
+            assert all(box.inside(page) for box in boxes(figure).values())
+
+
+def test_pictures_are_shown_where_nothing_has_a_number(tmp_path: Path) -> None:
+    items = [record(cell(f"ddim[eta=0.{i:02}]", 1), {}) for i in range(20)]
+    pictures = {item.id: np.zeros((4, 1, 8, 8), dtype=np.uint8) for item in items}
+    results = load(write(tmp_path, items, preview=pictures))
+    with style.look(style.PAGE):
+        figure = draw("samples", (sections(results.records)[0], results), style.PAGE)
+    assert sum((text.get_gid() or "").startswith("label ") for text in figure.texts) == 14
+
+
 def test_a_log_axis_is_for_wide_positive_ranges() -> None:
     assert wants_log([1, 100])
     assert not wants_log([1, 10])
@@ -133,6 +211,16 @@ def test_a_single_point_is_drawn(value: float, tmp_path: Path) -> None:
         figure = curves.figure(section, FD, style.COLUMN)
         assert figure is not None
         figure.canvas.draw()
+
+
+@pytest.mark.parametrize(("methods", "places"), [(["ddim"], [4]), (["ddim", "ddpm"], [4 / 2**0.05, 4 * 2**0.05])])
+def test_one_line_stands_at_its_budget_and_two_on_either_side(
+    methods: list[str], places: list[float], tmp_path: Path
+) -> None:
+    results = load(write(tmp_path, [record(cell(method, 4), {FD: measured(5.0)}) for method in methods]))
+    with style.look(style.COLUMN):
+        (axes,) = draw("quality", (sections(results.records)[0], results), style.COLUMN).axes
+    assert sorted({float(line.get_xdata()[0]) for line in axes.lines}) == pytest.approx(places)
 
 
 def test_pictures_stand_in_order_with_gaps() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from synthetic import measured
 
-from bench.report.numbers import MISSING, count, milliseconds, plain, with_interval
+from bench.report.numbers import MISSING, count, counted, milliseconds, plain, with_interval
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,7 @@ def test_without_an_interval_none_is_shown() -> None:
 
 def test_whole_numbers_are_grouped() -> None:
     assert count(1234567).split("\u202f") == ["1", "234", "567"]
+
+
+def test_one_has_no_plural() -> None:
+    assert [counted(number, "record") for number in (0, 1, 2)] == ["0 records", "1 record", "2 records"]

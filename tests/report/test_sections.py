@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from synthetic import ACCURACY, FD, PROTOCOL, cell, latency, measured, record, w
 from bench.record import Status
 from bench.report.load import load
 from bench.report.point import combine, family
+from bench.report.provenance import lines
 from bench.report.ranking import ranked
-from bench.report.sections import sections
+from bench.report.sections import heading, sections
 
 
 def test_two_metric_ids_are_never_in_one_section() -> None:
@@ -91,6 +93,49 @@ def test_influence_files_decide_ties(tmp_path: Path) -> None:
     beside[records[1].id] = noise + np.tile([1.0, -1.0], 250)
     together = load(write(tmp_path / "b", records, influence=beside))
     assert [row.rank for row in ranked(sections(together.records)[0], 1, together)] == [1, 2]
+
+
+FID = "fid:inception@1a2b3c4d/n=2000/ref=none"
+WHY = {FID: "weights inception are not here; run bench weights fetch inception"}
+
+
+def test_the_first_metric_with_a_number_ranks(tmp_path: Path) -> None:
+    records = [
+        record(cell(method, 1, metrics=(FID, FD)), {FD: measured(value)}, missing=WHY)
+        for method, value in (("ddim", 20.0), ("heun", 10.0))
+    ]
+    results = load(write(tmp_path, records))
+    (section,) = sections(results.records)
+    assert (section.metrics, section.passed) == ((FD, FID), (FID,))
+    assert [(row.point.method, row.rank) for row in ranked(section, 1, results)] == [("heun", 1), ("ddim", 2)]
+    assert section.label(FID) == "fid"
+    text = "\n".join(lines(section, section.metrics, latency=False))
+    assert f"Ranks: by FD (digits-cnn), the first metric with a number; fid has no number here: {WHY[FID]}. " in text
+    assert f"Metric: fid, no number here: {FID}." in text
+
+
+def test_influence_counts_for_the_first_metric_with_a_number_and_for_no_other(tmp_path: Path) -> None:
+    values = (("ddim", 20.0), ("heun", 10.0))
+    large = [1e6 * np.random.default_rng(seed).normal(size=2000) for seed in (0, 1)]  # with it they share a rank
+    for first, expected in (({}, [1, 1]), ({FID: measured(1.0)}, [1, 2])):
+        records = [record(cell(name, 1, metrics=(FID, FD)), {**first, FD: measured(value)}) for name, value in values]
+        influence = {item.id: noise for item, noise in zip(records, large, strict=True)}
+        results = load(write(tmp_path / str(len(first)), records, influence=influence))
+        (section,) = sections(results.records)
+        again = replace(section, metrics=(FD, FID))  # where fid has a number the influence is on it
+        assert [row.rank for row in ranked(again, 1, results)] == expected
+
+
+def test_a_metric_with_one_number_ranks_and_without_any_the_first_keeps_its_place() -> None:
+    one = [record(cell("ddim", 1), {ACCURACY: measured(1)}), record(cell("heun", 1), {FD: measured(2)})]
+    assert (sections(one)[0].metric, sections(one)[0].passed) == (FD, ())
+    assert (sections([record(cell("ddim", 1))])[0].metrics, sections(one)[0].passed) == ((FD, ACCURACY), ())
+
+
+def test_a_heading_is_the_suite_or_its_beginning_and_revision() -> None:
+    assert heading("digits[guidance_scale=2.0]", "5f5f5f5f5f") == "digits[guidance_scale=2.0]"
+    assert heading("d" * 61, "5f5f5f5f5f") == "d" * 50 + "…@5f5f5f5f"
+    assert len(heading("d" * 400, "5f5f5f5f5f")) == 60
 
 
 def test_family_is_read_from_the_registry() -> None:

@@ -13,8 +13,8 @@ from bench.report.formats import latex, latex_text, markdown
 from bench.report.frames import ranked_frame, records_frame
 from bench.report.load import Results, load
 from bench.report.sections import Section, sections
-from bench.report.terminal import fit, show
-from bench.report.texttable import ranked_table, summary_table
+from bench.report.terminal import fit, show, show_table
+from bench.report.texttable import TextTable, ranked_table, summary_table
 from bench.report.timing_table import latency_tables
 from bench.report.write import write_report
 
@@ -119,6 +119,24 @@ def test_long_form_has_every_number_with_its_id(small: tuple[Section, Results]) 
     assert "p99" not in set(frame.label)  # it was not measured
 
 
+def test_every_value_of_the_long_form_is_a_number() -> None:
+    entry = latency(4, 0.1).model_copy(
+        update={
+            "mode": "graph",
+            "fallback": "the text encoder ran eagerly",
+            "stages": {"denoiser": 0.08, "solver": 0.002},
+            "clocks": {"governor": "performance"},
+            "samples": {"power": (1.0, None)},
+        }
+    )
+    timed = record(cell("ddim", 1, samples=0, metrics=(PROTOCOL,)), latency=(entry,))
+    frame = pd.read_csv(io.StringIO(records_frame([timed]).to_csv(index=False)))
+    assert frame.value.dtype == float
+    found = dict(zip(frame.label, frame.value, strict=True))
+    assert (found["stages denoiser"], found["stages solver"], found["runs"]) == (0.08, 0.002, 40)
+    assert set(found) == {"runs", "cold", "p50", "p90", "images_per_second", "stages denoiser", "stages solver"}
+
+
 def test_several_seeds_are_told(tmp_path: Path) -> None:
     records = [
         record(cell("ddim", 1, 0), {FD: measured(1.0)}),
@@ -192,6 +210,14 @@ def test_columns_that_do_not_fit_are_named(small: tuple[Section, Results]) -> No
     assert narrow.headers[:3] == table.headers[:3]
     assert "fit s" in narrow.footer[-1]
     assert fit(table, 500) is table
+
+
+def test_a_title_is_as_wide_as_the_terminal_and_not_as_its_table() -> None:
+    from rich.console import Console
+
+    stream = io.StringIO()
+    show_table(TextTable("a title " * 8, ["method"], [["ddim"]]), Console(file=stream, width=80))
+    assert stream.getvalue().splitlines()[0].rstrip() == ("a title " * 8).rstrip()
 
 
 @pytest.mark.parametrize("width", [40, 80, 160])

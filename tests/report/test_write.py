@@ -55,6 +55,30 @@ def test_another_folder(out: Path, tmp_path: Path) -> None:
     assert not (out / "report").exists()
 
 
+def test_a_long_suite_has_short_file_names_that_differ(tmp_path: Path) -> None:
+    words = "blurry%2C " * 40
+    suites = [f"diffusers[model=/models/sd15,negative_prompt='{words}{end}']" for end in ("a", "b")]
+    write(tmp_path, [record(cell("ddim", 1, suite=suite), {FD: measured(1.0)}) for suite in suites])
+    names = [path.name for path in write_report(tmp_path).files]
+    assert len(set(names)) == len(names) == 5 + 2 * 4
+    assert all(len(name.encode()) <= 110 for name in names)
+    assert all(name.startswith("quality-diffusers-model-models-sd15-neg") for name in names if "quality" in name)
+    assert words in (tmp_path / "report" / "captions.txt").read_text(encoding="utf-8")
+
+
+def test_a_metric_without_any_number_has_neither_a_figure_nor_a_table_of_dashes(tmp_path: Path) -> None:
+    fid = "fid:inception@1a2b3c4d/n=2000/ref=none"
+    fields = {"missing": {fid: "no weights; fetch them"}}
+    write(tmp_path, [record(cell("ddim", 1, metrics=(fid, FD)), {FD: measured(1.0)}, **fields)])
+    report = write_report(tmp_path)
+    text = (report.folder / "table.md").read_text(encoding="utf-8")
+    headings = [line for line in text.splitlines() if line.startswith("###")]
+    assert headings == ["### digits, FD (digits-cnn)", "### digits, 1 evaluation, by FD (digits-cnn)"]
+    assert "no weights; fetch them" in text
+    captions = (report.folder / "captions.txt").read_text(encoding="utf-8")
+    assert captions.startswith("quality-digits: FD (digits-cnn) against") and "fid" not in captions
+
+
 def test_bad_input_is_one_sentence(out: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not a directory"):
         write_report(tmp_path / "none")

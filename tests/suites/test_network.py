@@ -154,6 +154,16 @@ def test_a_decoder_of_ones_own(folder: Path) -> None:
     assert found.unique().tolist() == [128]  # 127.5 is rounded half to even
 
 
+@pytest.mark.parametrize("size", ["3x32", "32", "4x8x8", "3x4x8x8"])
+def test_samples_that_are_no_pictures_need_a_decoder_which_is_known_before_a_run(folder: Path, size: str) -> None:
+    suite = suite_of(folder, size=size)
+    with pytest.raises(UsageError, match=rf"size={size}: .* are no pictures; define decode"):
+        suite.verify()
+    with (folder / "model.py").open("a") as file:
+        file.write("\n\ndef decode(samples):\n    return samples\n")
+    suite.verify()
+
+
 def test_a_toml_file(folder: Path) -> None:
     (folder / "my.toml").write_text(
         'suite = "network"\nmodule = "model.py:make_x0"\nweights = "model.safetensors"\ntrained_on = "edm"\n'
@@ -191,6 +201,7 @@ def test_identity_follows_code_and_weights(folder: Path) -> None:
         ({"classes": 0, "guidance_scale": 2}, UsageError, "say how many classes there are"),
         ({"trained_on": "ddpm", "highest": 3}, UsageError, "largest noise level of its own"),
         ({"trained_on": "vp"}, UsageError, "trained_on"),
+        ({"size": "3x32"}, UsageError, "are no pictures"),
         ({"size": "4x4x4"}, UsageError, "are no pictures"),
     ],
 )

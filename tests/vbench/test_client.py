@@ -69,7 +69,7 @@ def test_an_undecodable_video_costs_itself_only(tmp_path: Path, stand_in: Stand)
 
 
 def test_no_video_at_all_is_a_sentence(tmp_path: Path, stand_in: Stand) -> None:
-    with pytest.raises(VBenchError, match=r"none of the 1 videos can be scored: the file is not there$"):
+    with pytest.raises(VBenchError, match=r"none of the 1 videos can be scored: absent.mp4: the file is not there$"):
         evaluate("temporal_flickering", [Video(tmp_path / "absent.mp4")], environment=stand_in())
     with pytest.raises(UsageError, match="no videos"):
         evaluate("temporal_flickering", [])

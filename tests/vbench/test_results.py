@@ -9,8 +9,9 @@ import pytest
 
 from bench.errors import UsageError
 from bench.vbench import results
+from bench.vbench.client import Scores
 from bench.vbench.dimensions import DIMENSIONS
-from bench.vbench.results import read, read_zip
+from bench.vbench.results import as_official, read, read_zip
 
 OFFICIAL = {
     name: [0.01 * (50 + number), [{"video_path": f"{number}.mp4", "video_results": 0.5}]]
@@ -49,6 +50,27 @@ def test_a_zip_with_one_file_per_dimension(tmp_path: Path, folder: str) -> None:
 def test_names_with_spaces_and_bare_numbers(tmp_path: Path) -> None:
     (found,) = read(pack(tmp_path / "m.zip", {"a.json": json.dumps({"object class": 0.5, "scene": [0, []]})}))
     assert found.scores == {"object_class": 0.5, "scene": 0.0}
+
+
+def test_a_dimension_without_a_mean_has_no_number_and_says_which_clips_are_missing(tmp_path: Path) -> None:
+    rows = [{"video_path": "a.mp4", "video_results": 0.5}]
+    rows += [{"video_path": name, "video_results": None, "why": "it is broken"} for name in ("b.mp4", "c.mp4")]
+    path = tmp_path / "x_eval_results.json"
+    path.write_text(json.dumps({"scene": [0.25, []], "color": [None, rows]}), encoding="utf-8")
+    (found,) = read(path)
+    assert found.scores == {"scene": 0.25}
+    assert found.unscored == {"color": "2 of 3 videos could not be scored, first b.mp4: it is broken"}
+    (zipped,) = read(pack(tmp_path / "x.zip", {"a.json": path.read_bytes()}))
+    assert (zipped.scores, zipped.unscored) == (found.scores, found.unscored)
+
+
+def test_what_evaluate_writes_is_read_back() -> None:
+    whole = Scores("scene", 0.5, {Path("x/a.mp4"): 0.5}, {})
+    partial = Scores("color", 0.5, {Path("x/a.mp4"): 0.5}, {Path("x/b.mp4"): "it is broken"})
+    assert as_official([whole]) == {"scene": [0.5, [{"video_path": "a.mp4", "video_results": 0.5}]]}
+    mean, (_, missing) = as_official([partial])["color"]
+    assert mean is None
+    assert missing == {"video_path": "b.mp4", "video_results": None, "why": "it is broken"}
 
 
 @pytest.mark.parametrize("name", ["../evil.json", "/etc/x.json", "a/../../evil.json", "..\\evil.json", "C:\\evil.json"])
@@ -92,6 +114,9 @@ def test_a_header_that_lies_about_the_size_does_not_help(tmp_path: Path, monkeyp
         ({"a.json": "{not json"}, "is not JSON"),
         ({"a.json": json.dumps({"scene": "high"})}, "scene is not a score"),
         ({"a.json": json.dumps({"scene": [True, []]})}, "scene is not a score"),
+        ({"a.json": json.dumps({"scene": [None, []]})}, "scene is not a score"),
+        ({"a.json": json.dumps({"scene": [None, ["a.mp4"]]})}, "scene is not a score"),
+        ({"a.json": json.dumps({"scene": None})}, "scene is not a score"),
         ({"a.json": json.dumps({"i2v_subject": [0.5, []]})}, "i2v_subject is not one of the 16 dimensions"),
         ({"a.json": '{"scene": 0.5}', "b.json": '{"scene": 0.6}'}, "scene is 0.6 here and 0.5 in another file"),
         ({"a.txt": "x"}, "holds no"),

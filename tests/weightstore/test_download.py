@@ -89,7 +89,7 @@ def test_more_than_there_is_begins_anew(folder, server, known) -> None:
 
 def test_the_wrong_file_never_gets_the_name(folder, server, known) -> None:
     server.data = DATA[:-1] + b"x"
-    with pytest.raises(AssetError, match=r"what came for sure is another file .* not kept"):
+    with pytest.raises(AssetError, match=r"what came for sure is another file: .* not kept"):
         fetch(known["sure"])
     assert leftovers(folder) == []
 
@@ -143,6 +143,14 @@ def test_offline(folder, server, known, monkeypatch, switch: str) -> None:
     with pytest.raises(AssetError, match=f"{switch} is set"):
         fetch(known["sure"])
     assert not server.asked and not folder.exists()
+
+
+def test_what_came_is_kept_if_only_the_lock_file_is_damaged(folder, known) -> None:
+    folder.mkdir()
+    (folder / "lock.json").write_text("{")
+    with pytest.raises(AssetError, match=r"lock.json cannot be read; delete it"):
+        fetch(known["sure"])
+    assert (folder / "deep" / "sure.bin.part").stat().st_size == len(DATA)
 
 
 def test_an_unpublished_hash_needs_trust_and_is_pinned(folder, server, known) -> None:

@@ -122,7 +122,7 @@ def test_a_file_is_recognised_by_its_hash(folder, known, tmp_path) -> None:
 def test_the_advised_command_survives_a_shell(folder, known, tmp_path) -> None:
     brought = tmp_path / "a file; of mine.bin"
     brought.write_bytes(b"other")
-    with pytest.raises(AssetError, match="run bench weights import '.*a file; of mine.bin' --as unsure --trust"):
+    with pytest.raises(AssetError, match=r"run bench weights import '.*a file; of mine.bin' --as unsure --trust"):
         bring(brought, "unsure")
 
 
