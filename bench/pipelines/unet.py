@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.errors import UsageError
 from bench.nets.diffusers_unet import DiffusersUNet
 from bench.pipelines.base import Condition, Pipeline, component, pixels
+from bench.pipelines.transformer import to_clips
 from bench.reuse import Memory, Part
+
+FRAMES = 16
+"""Of a clip, unless the user says otherwise: the default of both pipelines' own call."""
 
 
 def square(size: int | tuple[int, int] | list[int]) -> tuple[int, int]:
@@ -121,3 +127,33 @@ class TextUNetPipeline(LatentUNetPipeline):
             return {}
         scale = torch.full((len(text),), self.scale - 1)  # the pipelines' own convention: w is the scale less one
         return {"timestep_cond": self.pipe.get_guidance_scale_embedding(scale, embedding_dim=width).to(text)}
+
+
+class ClipUNetPipeline(LatentUNetPipeline):
+    """A latent U-Net of clips with text; latents are (C, F, h, w)."""
+
+    video = True
+
+    @property
+    def longest(self) -> int | None:
+        """How many frames the network can do; None if there is no limit."""
+        return None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        frames, longest = FRAMES if self.settings.frames is None else self.settings.frames, self.longest
+        if longest is not None and not 1 <= frames <= longest:
+            raise UsageError(f"frames must be 1 to {longest} for this motion adapter, not {frames}")
+        if frames < 1:
+            raise UsageError(f"frames must be 1 or more, not {frames}")
+        channels, height, width = super().shape
+        return (channels, frames, height, width)
+
+    @torch.inference_mode()
+    def encode(self, prompts: Sequence[str]) -> Condition:
+        text, _ = self.pipe.encode_prompt(list(prompts), self.device, 1, do_classifier_free_guidance=False)
+        return {"text": text}
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        return to_clips(self.pipe.decode_latents(latents.to(self.device, self.vae.dtype)))
