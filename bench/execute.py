@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,45 @@ def warm_up() -> None:
         torch.ones(1, 1) @ torch.ones(1, 1)
 
 
+def _generate(
+    job: Job,
+    teacher: Teacher,
+    method: Method,
+    artifact: Mapping[str, Tensor],
+    score: Callable[[range, Tensor], None],
+) -> tuple[int, list[str]]:
+    """Generate the samples of a cell, batch by batch, and have each scored while the next one is made.
+
+    Args:
+        score: takes indices and samples (B, ...).
+
+    Returns:
+        rows through the network, and what a reader has to know of how it went.
+
+    Raises:
+        Unsupported, BudgetExceeded, WrongCount, ValueError: as ``run_quality``.
+    """
+    cell = job.cell
+    notes: list[str] = []
+    rows = 0
+
+    def generate(index: range) -> Tensor:
+        nonlocal rows
+        samples, ledger = teacher.generate(method, cell.nfe, cell.seed, index, artifact)
+        check_count(ledger, cell.nfe)
+        rows += ledger.network_rows
+        return samples
+
+    def halved(size: int, half: int) -> None:
+        notes.append(f"generating {size} samples at once ran out of GPU memory, so {half} were")
+
+    with Behind(teacher.device) as behind:
+        for index, samples in batches(range(cell.samples), job.batch, generate, halved):
+            behind.submit(partial(score, index), samples)
+        behind.wait()
+    return rows, notes
+
+
 @torch.inference_mode()
 def run_quality(job: Job) -> Result:
     """Generate and score the samples of a cell.
@@ -152,7 +192,7 @@ def run_quality(job: Job) -> Result:
     Raises:
         Unsupported: the method cannot do this budget.
         BudgetExceeded, WrongCount: the count is not what was asked.
-        ValueError: samples are not finite or have another shape, or a metric lacks what it needs.
+        ValueError: samples are not finite or have another shape.
     """
     cell = job.cell
     teacher = loaded.teacher(cell.suite, cell.device, cell.dtype)
@@ -163,30 +203,12 @@ def run_quality(job: Job) -> Result:
     flops = probe(teacher, method, cell, artifact, min(PROBE, job.batch))
     scores = Scores(cell, suite)
     solution = loaded.solution(solution_key(cell), cell.device, job.reference) if scores.need_solution else None
-    notes: list[str] = []
     previews = Previews(suite)
-    rows = 0
 
-    def generate(index: range) -> Tensor:
-        nonlocal rows
-        samples, ledger = teacher.generate(method, cell.nfe, cell.seed, index, artifact)
-        check_count(ledger, cell.nfe)
-        rows += ledger.network_rows
-        return samples
+    def score(index: range, samples: Tensor) -> None:
+        previews.add(index, samples, scores.add(index, samples, solution))
 
-    def score(index: range) -> Callable[[Tensor], None]:
-        def call(samples: Tensor) -> None:
-            previews.add(index, samples, scores.add(index, samples, solution))
-
-        return call
-
-    def halved(size: int, half: int) -> None:
-        notes.append(f"generating {size} samples at once ran out of GPU memory, so {half} were")
-
-    with Behind(teacher.device) as behind:
-        for index, samples in batches(range(cell.samples), job.batch, generate, halved):
-            behind.submit(score(index), samples)
-        behind.wait()
+    rows, notes = _generate(job, teacher, method, artifact, score)
     results = list(scores.values())
     arrays: dict[str, NDArray[Any]] = dict(previews.arrays())
     influence = results[0][2].influence if results else None  # of the first metric that has a number
